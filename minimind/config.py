@@ -1,0 +1,449 @@
+"""Everything that can be set, declared once: ModelConfig, TrainConfig, SampleConfig, and the presets. No torch.
+
+One field declaration gives the command-line flag, the form field, the help in both languages and the check whose
+message names the field, the value and the remedy. Field names of ModelConfig are those of a released ``config.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from minimind.errors import UserError
+from minimind.events import Text
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What is known about one setting besides its name, type and default."""
+
+    help: Text
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    advanced: bool = False
+    """Whether a form hides it until asked."""
+
+
+def setting(default: Any, en: str, zh: str, **about: Any) -> Any:
+    """A dataclass field with its `Field` declaration in the metadata."""
+    metadata = {"field": Field(help=Text(en, zh), **about)}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A field of a config as forms and flags need it. `type` is int, float, str or bool; `optional` allows None."""
+
+    name: str
+    type: type
+    optional: bool
+    default: Any
+    about: Field
+
+
+class Config:
+    """What the three configs share: reading, writing and checking by their declarations."""
+
+    @classmethod
+    def declared(cls) -> tuple[Declared, ...]:
+        """The declarations in order."""
+        hints = typing.get_type_hints(cls)
+        made = []
+        for item in dataclasses.fields(cls):  # type: ignore[arg-type]
+            hint = hints[item.name]
+            optional = isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
+            base = next(a for a in typing.get_args(hint) if a is not type(None)) if optional else hint
+            made.append(
+                Declared(item.name, typing.get_origin(base) or base, optional, item.default, item.metadata["field"])
+            )
+        return tuple(made)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, ignore_unknown: bool = False, where: str = "") -> Self:
+        """Build from plain values. Raises UserError listing every unknown name, wrong type and bad value at once."""
+        known = {declared.name: declared for declared in cls.declared()}
+        problems: list[Text] = []
+        accepted: dict[str, Any] = {}
+        for name, raw in values.items():
+            if name in known:
+                try:
+                    accepted[name] = parse_value(known[name], raw)
+                except UserError as error:
+                    problems.append(error.text)
+            elif not ignore_unknown:
+                problems.append(
+                    Text(
+                        f"{name}: no such setting{_nearest(name, known)}",
+                        f"{name}：没有这个设置{_nearest(name, known)}",
+                    )
+                )
+        _raise(problems, where)
+        try:
+            return cls(**accepted)
+        except UserError as error:
+            _raise([error.text], where)
+            raise
+
+    @classmethod
+    def from_file(cls, path: Path, *, ignore_unknown: bool = False) -> Self:
+        """Read a ``.toml`` or ``.json`` file. Raises UserError naming the file and what is wrong in it."""
+        return cls.from_dict(read_settings(path), ignore_unknown=ignore_unknown, where=str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, in declaration order."""
+        return {item.name: getattr(self, item.name) for item in self.declared()}
+
+    def replace(self, **changes: Any) -> Self:
+        """A changed copy, checked again."""
+        return type(self).from_dict(self.to_dict() | changes)
+
+    def _check(self, *rules: tuple[bool, str, str]) -> None:
+        """Check each field against its declaration and `rules` (holds, en, zh); raise one UserError naming all problems."""
+        problems: list[Text] = []
+        for declared in self.declared():
+            try:
+                parse_value(declared, getattr(self, declared.name))
+            except UserError as error:
+                problems.append(error.text)
+        problems += [Text(en, zh) for holds, en, zh in rules if not holds] if not problems else []
+        _raise(problems, "")
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The table in a ``.toml`` or ``.json`` file. Raises UserError for a missing, unreadable or malformed one."""
+    try:
+        raw = path.read_text(encoding="utf-8-sig")
+        data = json.loads(raw) if path.suffix == ".json" else tomllib.loads(raw)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file", f"{path}：没有这个文件") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UserError(f"{path}: cannot be read: {reason}", f"{path}：读不出来：{reason}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not valid {path.suffix[1:]}: {error}", f"{path}：{path.suffix[1:]} 格式有误：{error}"
+        ) from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected a table of settings", f"{path}：应为一组“设置 = 值”")
+    return data
+
+
+def parse_value(declared: Declared, raw: Any) -> Any:
+    """`raw` (text, or a value from JSON or TOML) as the declared type. Raises UserError naming field, value and remedy."""
+    if raw is None or (declared.optional and isinstance(raw, str) and raw.strip().lower() in {"", "none"}):
+        if declared.optional:
+            return None
+        raise _refuse(declared, raw)
+    value = _convert(declared, raw)
+    about = declared.about
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        low_ok = about.low is None or value >= about.low
+        high_ok = about.high is None or value <= about.high
+        if not (math.isfinite(value) and low_ok and high_ok):
+            raise _refuse(declared, raw)
+    if about.choices and value not in about.choices:
+        raise _refuse(declared, raw)
+    return value
+
+
+def _convert(declared: Declared, raw: Any) -> Any:
+    try:
+        if declared.type is bool:
+            return raw if isinstance(raw, bool) else {"true": True, "false": False}[str(raw).strip().lower()]
+        if declared.type is tuple:
+            return tuple(str(item) for item in ([raw] if isinstance(raw, str) else raw))
+        if declared.type is str:
+            return str(raw)
+        if isinstance(raw, bool):
+            raise ValueError(raw)
+        if declared.type is int:
+            number = float(raw)
+            if number != int(number):
+                raise ValueError(raw)
+            return int(number)
+        return float(raw)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        raise _refuse(declared, raw) from None
+
+
+def _refuse(declared: Declared, raw: Any) -> UserError:
+    about = declared.about
+    if about.choices:
+        allowed = " | ".join(about.choices)
+    else:
+        low, high = ("" if bound is None else f"{bound:g}" for bound in (about.low, about.high))
+        allowed = (
+            declared.type.__name__
+            + (f" {low}…{high}" if low or high else "")
+            + (f" {about.unit}" if about.unit else "")
+        )
+    allowed += " | none" if declared.optional else ""
+    return UserError(
+        f"{declared.name} = {raw!r} is not allowed: use {allowed}", f"{declared.name} = {raw!r} 不可用：请用 {allowed}"
+    )
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (→ {close[0]}?)" if close else ""
+
+
+def _raise(problems: list[Text], where: str) -> None:
+    if problems:
+        prefix = f"{where}: " if where else ""
+        raise UserError(prefix + "; ".join(p.en for p in problems), prefix + "；".join(p.zh for p in problems))
+
+
+def add_flags(parser: argparse.ArgumentParser, config: type[Config], *, skip: frozenset[str] = frozenset()) -> None:
+    """Add a ``--flag`` for each field of `config`; unset ones stay out of the namespace."""
+    for declared in config.declared():
+        if declared.name in skip:
+            continue
+        flag = "--" + declared.name.replace("_", "-")
+        text = f"{declared.about.help.en} / {declared.about.help.zh} ({declared.default})".replace("%", "%%")
+        options: dict[str, Any] = {"nargs": "+"} if declared.type is tuple else {}
+        parser.add_argument(
+            flag,
+            dest=declared.name,
+            default=argparse.SUPPRESS,
+            help=text,
+            metavar=declared.type.__name__.upper(),
+            **options,
+        )
+
+
+def given_flags(arguments: argparse.Namespace, config: type[Config]) -> dict[str, Any]:
+    """The fields of `config` that were set on the command line."""
+    return {
+        declared.name: getattr(arguments, declared.name)
+        for declared in config.declared()
+        if hasattr(arguments, declared.name)
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Config):
+    """The architecture of a MiniMind model; both released generations are settings of these fields."""
+
+    hidden_size: int = setting(768, "width of the residual stream", "残差流的宽度", low=2, high=16384)
+    num_hidden_layers: int = setting(8, "Transformer blocks", "Transformer 层数", low=1, high=256)
+    num_attention_heads: int = setting(8, "query heads", "查询头数", low=1, high=256)
+    num_key_value_heads: int = setting(
+        4, "key/value heads (grouped-query attention)", "键值头数（分组查询注意力）", low=1, high=256
+    )
+    head_dim: int | None = setting(
+        None,
+        "width of a head (none: hidden_size / heads)",
+        "每个头的宽度（none：hidden_size / 头数）",
+        low=2,
+        high=1024,
+    )
+    intermediate_size: int | None = setting(
+        None,
+        "width of the feed-forward (none: ceil(hidden·π/64)·64)",
+        "前馈层宽度（none：ceil(hidden·π/64)·64）",
+        low=1,
+        high=65536,
+    )
+    vocab_size: int = setting(6400, "tokens in the vocabulary", "词表大小", low=2, high=1_000_000)
+    max_position_embeddings: int = setting(32768, "longest context", "最长上下文", low=2, high=1_000_000)
+    rms_norm_eps: float = setting(1e-6, "epsilon of RMSNorm", "RMSNorm 的 epsilon", low=0.0, high=1.0)
+    rope_theta: float = setting(1e6, "base of the rotary frequencies", "RoPE 频率的底数", low=1.0)
+    qk_norm: bool = setting(True, "RMSNorm on queries and keys (minimind-3)", "对查询和键做 RMSNorm（minimind-3）")
+    tie_word_embeddings: bool = setting(True, "share the embedding with the output layer", "输入嵌入与输出层共用权重")
+    hidden_act: str = setting("silu", "activation of the gate", "门控的激活函数", choices=("silu", "gelu", "relu"))
+    dropout: float = setting(0.0, "dropout probability", "dropout 概率", low=0.0, high=0.95)
+    bos_token_id: int = setting(1, "beginning-of-text token", "文本开头的词元", low=0)
+    eos_token_id: int = setting(2, "end-of-text token", "文本结尾的词元", low=0)
+    pad_token_id: int = setting(0, "padding token", "填充词元", low=0)
+
+    def __post_init__(self) -> None:
+        heads, groups, width = self.num_attention_heads, self.num_key_value_heads, self.hidden_size
+        self._check(
+            (
+                self.head_dim is not None or width % heads == 0,
+                f"hidden_size = {width} is not a multiple of num_attention_heads = {heads}: change one of them",
+                f"hidden_size = {width} 不是 num_attention_heads = {heads} 的整数倍：请改其中一个",
+            ),
+            (
+                heads % groups == 0,
+                f"num_attention_heads = {heads} is not a multiple of num_key_value_heads = {groups}: change one of them",
+                f"num_attention_heads = {heads} 不是 num_key_value_heads = {groups} 的整数倍：请改其中一个",
+            ),
+            (
+                (self.head_dim or width // heads) % 2 == 0,
+                f"the width of a head, {self.head_dim or width // heads}, must be even (rotary embedding turns pairs)",
+                f"每个头的宽度 {self.head_dim or width // heads} 必须是偶数（RoPE 成对旋转）",
+            ),
+        )
+
+    @property
+    def head_size(self) -> int:
+        """Width of one head."""
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def feed_forward_size(self) -> int:
+        """Width of the feed-forward layer."""
+        return self.intermediate_size or math.ceil(self.hidden_size * math.pi / 64) * 64
+
+    def parameter_count(self) -> int:
+        """Trainable numbers, by formula (tied embeddings counted once)."""
+        width, size = self.hidden_size, self.head_size
+        attention = width * size * 2 * (self.num_attention_heads + self.num_key_value_heads)
+        attention += 2 * size if self.qk_norm else 0
+        block = attention + 3 * width * self.feed_forward_size + 2 * width
+        embeddings = self.vocab_size * width * (1 if self.tie_word_embeddings else 2)
+        return embeddings + self.num_hidden_layers * block + width
+
+
+MINIMIND2 = {"num_key_value_heads": 2, "qk_norm": False, "rms_norm_eps": 1e-5}
+
+MODEL_PRESETS: dict[str, ModelConfig] = {
+    "nano": ModelConfig(
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=2048,
+        max_position_embeddings=2048,
+    ),
+    "mini": ModelConfig(hidden_size=256),
+    "small": ModelConfig(hidden_size=512, intermediate_size=1408, **MINIMIND2),
+    "minimind2": ModelConfig(num_hidden_layers=16, intermediate_size=2048, **MINIMIND2),
+    "minimind3": ModelConfig(),
+}
+"""Named architectures. nano trains in a minute on a CPU; small, minimind2 and minimind3 are the released sizes."""
+
+PRESET_TOKENIZERS = {"nano": "nano-2048"}
+"""Presets whose shipped tokenizer is not the 6,400-token one."""
+
+
+def model_preset(name: str) -> ModelConfig:
+    """The preset `name`. Raises UserError that lists the known ones."""
+    if name not in MODEL_PRESETS:
+        known = ", ".join(MODEL_PRESETS)
+        raise UserError(
+            f"unknown preset {name!r}{_nearest(name, MODEL_PRESETS)}: use one of {known}",
+            f"没有名为 {name!r} 的预设{_nearest(name, MODEL_PRESETS)}：可用 {known}",
+        )
+    return MODEL_PRESETS[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Config):
+    """One training run. Batches count sequences a micro-step; tokens a step = batch_size · accumulation_steps · sequence_length."""
+
+    objective: str = setting("pretrain", "what a step minimises", "每一步最小化什么", choices=("pretrain", "sft"))
+    model: str = setting("nano", "preset, or a checkpoint to start from", "预设名，或作为起点的检查点")
+    data: tuple[str, ...] = setting(("embedded",), "data set name or files", "数据集名或文件")
+    data_megabytes: float = setting(
+        6.0, "how much of the embedded corpus to generate", "生成多少内置语料", low=0.01, high=4096, unit="MB"
+    )
+    tokenizer: str | None = setting(
+        None,
+        "shipped tokenizer, directory or tokenizer.json (none: the model's)",
+        "自带词表名、目录或 tokenizer.json（none：随模型）",
+        advanced=True,
+    )
+    steps: int | None = setting(
+        None,
+        "optimiser steps (none: from minutes or epochs)",
+        "优化步数（none：由分钟数或轮数决定）",
+        low=1,
+        high=100_000_000,
+    )
+    minutes: float | None = setting(None, "training time", "训练时长", low=0.01, high=1_000_000, unit="min")
+    epochs: float | None = setting(None, "passes over the data", "数据遍数", low=0.001, high=10_000)
+    batch_size: int = setting(16, "sequences a micro-step", "每个微步的序列数", low=1, high=65536)
+    accumulation_steps: int = setting(1, "micro-steps an optimiser step", "每次更新累积的微步数", low=1, high=65536)
+    sequence_length: int = setting(256, "tokens a sequence", "序列长度（词元）", low=2, high=1_000_000)
+    learning_rate: float = setting(3e-3, "peak learning rate", "学习率峰值", low=0.0, high=10.0)
+    minimum_learning_rate: float = setting(
+        0.1, "final learning rate as a share of the peak", "末尾学习率占峰值的比例", low=0.0, high=1.0
+    )
+    warmup: float = setting(0.03, "share of the steps spent warming up", "预热步数占比", low=0.0, high=0.9)
+    weight_decay: float = setting(
+        0.1, "weight decay of matrices", "矩阵参数的权重衰减", low=0.0, high=10.0, advanced=True
+    )
+    beta1: float = setting(0.9, "AdamW beta 1", "AdamW 的 beta1", low=0.0, high=0.9999, advanced=True)
+    beta2: float = setting(0.95, "AdamW beta 2", "AdamW 的 beta2", low=0.0, high=0.99999, advanced=True)
+    clip: float = setting(1.0, "largest gradient norm", "梯度范数上限", low=1e-9, high=1e9, advanced=True)
+    seed: int = setting(42, "seed of weights and data order", "权重与数据顺序的随机种子", low=0, high=2**31 - 1)
+    device: str = setting("auto", "device", "设备", choices=("auto", "cpu", "cuda", "mps"))
+    dtype: str = setting(
+        "auto",
+        "precision of the forward pass",
+        "前向计算的精度",
+        choices=("auto", "float32", "bfloat16"),
+        advanced=True,
+    )
+    threads: int | None = setting(
+        None, "CPU threads (none: all cores)", "CPU 线程数（none：全部核心）", low=1, high=1024, advanced=True
+    )
+    evaluate_every: int = setting(
+        50, "steps between held-out evaluations", "每隔多少步在留出集上评估", low=1, high=100_000_000
+    )
+    evaluation_tokens: int = setting(
+        32768, "held-out tokens an evaluation", "每次评估的留出词元数", low=64, high=1_000_000_000, advanced=True
+    )
+    sample_every: int = setting(50, "steps between samples", "每隔多少步生成样例", low=1, high=100_000_000)
+    save_every: int = setting(100, "steps between checkpoints", "每隔多少步存检查点", low=1, high=100_000_000)
+    keep_checkpoints: int = setting(5, "checkpoints kept (the newest)", "保留最近几个检查点", low=1, high=10_000)
+    allow_bad: bool = setting(
+        False, "go on when more than 5 % of the lines are malformed", "坏行超过 5 % 也继续", advanced=True
+    )
+
+    def __post_init__(self) -> None:
+        self._check(
+            (
+                sum(value is not None for value in (self.steps, self.minutes, self.epochs)) <= 1,
+                "steps, minutes and epochs exclude each other: give one of them",
+                "steps、minutes、epochs 只能给一个",
+            ),
+            (bool(self.data), "data is empty: name a data set or a file", "data 为空：请给出数据集名或文件"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig(Config):
+    """How text is drawn from a model."""
+
+    temperature: float = setting(0.7, "0 is greedy; higher is more varied", "0 为贪心；越高越多样", low=0.0, high=10.0)
+    top_k: int = setting(
+        0, "keep the k likeliest tokens (0: all)", "只留概率最高的 k 个词元（0：全部）", low=0, high=1_000_000
+    )
+    top_p: float = setting(
+        0.9, "keep the likeliest tokens that together reach p", "只留累计概率达到 p 的词元", low=0.0, high=1.0
+    )
+    repetition_penalty: float = setting(1.0, "above 1 discourages repeating", "大于 1 会抑制重复", low=0.1, high=10.0)
+    max_new_tokens: int = setting(256, "most tokens to write", "最多生成多少词元", low=1, high=1_000_000)
+    seed: int | None = setting(None, "makes the draw repeatable", "固定随机种子", low=0, high=2**31 - 1)
+
+    def __post_init__(self) -> None:
+        self._check()
+
+
+TRAIN_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
+    ("nano", "pretrain"): {"minutes": 2.0},
+    ("nano", "sft"): {"minutes": 1.0, "learning_rate": 1e-3},
+}
+"""The settings of TrainConfig that differ from its defaults for a preset and an objective, found by measurement."""
+
+
+def train_preset(model: str, objective: str) -> dict[str, Any]:
+    """Recommended TrainConfig values for a model preset and an objective (empty where none were measured)."""
+    return dict(TRAIN_PRESETS.get((model, objective), {}))

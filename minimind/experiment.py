@@ -1,0 +1,159 @@
+"""What an experiment is: a generator of events with typed, bounded parameters. Standard library only.
+
+    @experiment(
+        title=Text("Depth and the signal", "深度与信号"),
+        question=Text("What is left of the input after L layers?", "过了 L 层，输入还剩多少？"),
+        parameters={"depth": Parameter(Text("layers", "层数"), low=1, high=100)},
+        quick={"depth": 10},
+    )
+    def depth_signal(depth: int = 30, seeds: int = 3) -> Iterator[Event]:
+        yield Scalars(...)
+
+`yield` is what makes an experiment stream, cancellable (``close()``), recordable and testable. Yield at least every
+50 ms of work.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from minimind.errors import UserError
+from minimind.events import Event, Text
+
+Value = int | float | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """How a parameter may be set: its label, and bounds or choices. The default is the function's own."""
+
+    label: Text
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Value, ...] = ()
+    help: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A parameter joined with its name, type and default, as read from the function's signature."""
+
+    name: str
+    type: type[Value]
+    default: Value
+    parameter: Parameter
+
+    def parse(self, raw: Value) -> Value:
+        """`raw` as this setting's type. Raises UserError naming the parameter, the value and what is allowed."""
+        allowed = self._allowed()
+        try:
+            value: Value
+            if self.type is bool:
+                value = raw if isinstance(raw, bool) else {"true": True, "false": False}[str(raw).strip().lower()]
+            else:
+                value = self.type(raw)
+        except (ValueError, KeyError, OverflowError):
+            raise self._refused(raw, allowed) from None
+        low, high = self.parameter.low, self.parameter.high
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            in_bounds = (low is None or value >= low) and (high is None or value <= high)
+            if not in_bounds or value != value:
+                raise self._refused(raw, allowed)
+        if self.parameter.choices and value not in self.parameter.choices:
+            raise self._refused(raw, allowed)
+        return value
+
+    def _allowed(self) -> str:
+        if self.parameter.choices:
+            return " | ".join(str(choice) for choice in self.parameter.choices)
+        if self.type is bool:
+            return "true | false"
+        low, high = self.parameter.low, self.parameter.high
+        bounds = "" if low is None and high is None else f" {'' if low is None else low}…{'' if high is None else high}"
+        return f"{self.type.__name__}{bounds}"
+
+    def _refused(self, raw: Value, allowed: str) -> UserError:
+        return UserError(
+            f"parameter {self.name}={raw!r} is not allowed: use {allowed}",
+            f"参数 {self.name}={raw!r} 不可用：请用 {allowed}",
+        )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A runnable experiment: its texts, its settings and its generator function."""
+
+    name: str
+    title: Text
+    question: Text
+    settings: tuple[Setting, ...]
+    quick: Mapping[str, Value]
+    predict: Text | None
+    choices: tuple[Text, ...]
+    function: Callable[..., Iterator[Event]] = field(repr=False)
+
+    def resolve(self, values: Mapping[str, Value] | None = None) -> dict[str, Value]:
+        """Defaults overlaid with `values`, each checked. Raises UserError for an unknown name or a value out of range."""
+        known = {setting.name: setting for setting in self.settings}
+        resolved = {setting.name: setting.default for setting in self.settings}
+        for name, raw in (values or {}).items():
+            if name not in known:
+                names = ", ".join(known)
+                raise UserError(
+                    f"{self.name} has no parameter {name!r}: it has {names}",
+                    f"{self.name} 没有参数 {name!r}：可用的有 {names}",
+                )
+            resolved[name] = known[name].parse(raw)
+        return resolved
+
+    def run(self, values: Mapping[str, Value] | None = None) -> Iterator[Event]:
+        """The stream of events for these values (checked before the first one is computed)."""
+        return self.function(**self.resolve(values))
+
+
+def experiment(
+    *,
+    title: Text,
+    question: Text,
+    parameters: Mapping[str, Parameter],
+    quick: Mapping[str, Value],
+    predict: Text | None = None,
+    choices: tuple[Text, ...] = (),
+) -> Callable[[Callable[..., Iterator[Event]]], Experiment]:
+    """Turn a generator function into an `Experiment`.
+
+    `quick` are the values tests use. `predict` is the question asked before the first run, `choices` its answers.
+    Raises TypeError, at import, when signature and `parameters` disagree.
+    """
+
+    def decorate(function: Callable[..., Iterator[Event]]) -> Experiment:
+        settings = tuple(_setting(function, name, parameters) for name in inspect.signature(function).parameters)
+        unknown = set(parameters) - {setting.name for setting in settings}
+        if unknown:
+            raise TypeError(f"{function.__name__}: parameters without an argument: {sorted(unknown)}")
+        made = Experiment(
+            name=function.__name__,
+            title=title,
+            question=question,
+            settings=settings,
+            quick=dict(quick),
+            predict=predict,
+            choices=choices,
+            function=function,
+        )
+        made.resolve(quick)
+        return made
+
+    return decorate
+
+
+def _setting(function: Callable[..., Any], name: str, parameters: Mapping[str, Parameter]) -> Setting:
+    default = inspect.signature(function).parameters[name].default
+    if name not in parameters:
+        raise TypeError(f"{function.__name__}: argument {name!r} has no Parameter")
+    if not isinstance(default, (int, float, str, bool)):
+        raise TypeError(f"{function.__name__}: argument {name!r} needs a default that is a number, a string or a bool")
+    return Setting(name=name, type=type(default), default=default, parameter=parameters[name])

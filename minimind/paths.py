@@ -1,0 +1,69 @@
+"""Where things live. The only file that builds paths to a person's data or to files shipped with the packages.
+
+A person's data (runs, progress, downloads, caches) is under one directory: ``$MINIMIND_HOME`` if set, else the
+platform's data directory (``~/.local/share/minimind`` on Linux). The installed packages are never written to.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def home() -> Path:
+    """The directory of everything a person makes here; not created by asking."""
+    chosen = os.environ.get("MINIMIND_HOME")
+    return (
+        Path(chosen).expanduser().absolute()
+        if chosen
+        else Path(platformdirs.user_data_dir("minimind", appauthor=False))
+    )
+
+
+def runs() -> Path:
+    """One directory a training run."""
+    return home() / "runs"
+
+
+def cache() -> Path:
+    """What can be made again: tokenised shards, probes of the machine."""
+    return home() / "cache"
+
+
+def progress() -> Path:
+    """A learner's progress (quizzes, exercises, reading positions)."""
+    return home() / "progress.json"
+
+
+def settings() -> Path:
+    """Preferences of the terminal app (language, theme)."""
+    return home() / "settings.json"
+
+
+def exercises() -> Path:
+    """The learner's own solutions, one file an exercise."""
+    return home() / "exercises"
+
+
+def conversations() -> Path:
+    """Kept chats, one JSON-lines file each."""
+    return home() / "chats"
+
+
+def crash_logs() -> Path:
+    """Tracebacks a person never has to see, one file a crash."""
+    return home() / "crashes"
+
+
+def shipped_tokenizer(name: str) -> Path:
+    """The directory of a tokenizer that comes with the package (``minimind-6400``, ``nano-2048``)."""
+    return _PACKAGE / "data" / "tokenizers" / name
+
+
+def shipped_models() -> Path:
+    """The directory that holds the checkpoints that come with the package, one folder each."""
+    return _PACKAGE / "models"
