@@ -8,6 +8,7 @@ import io
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from minimind import __version__
 from minimind.commands.output import Output, standard
@@ -24,7 +25,7 @@ USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
 class _Parser(argparse.ArgumentParser):
     """An ArgumentParser whose mistakes are UserErrors, so that they look like every other one."""
 
-    def error(self, message: str) -> None:  # type: ignore[override]
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)", f"{message}（用法：{self.prog} --help）")
 
 
@@ -51,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _share(subparsers: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
+def _share(subparsers: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
     """Let --json, --lang and --debug stand after the command as well as before it, at every depth."""
     for parser in set(subparsers.choices.values()):
         for action in common._actions:

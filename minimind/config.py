@@ -310,7 +310,7 @@ class ModelConfig(Config):
         return embeddings + self.num_hidden_layers * block + width
 
 
-MINIMIND2 = {"num_key_value_heads": 2, "qk_norm": False, "rms_norm_eps": 1e-5}
+MINIMIND2: dict[str, Any] = {"num_key_value_heads": 2, "qk_norm": False, "rms_norm_eps": 1e-5}
 
 MODEL_PRESETS: dict[str, ModelConfig] = {
     "nano": ModelConfig(
