@@ -1,0 +1,1 @@
+"""Text to batches: the embedded corpus, tokenizers, the chat template, file formats, packing."""

@@ -1,0 +1,136 @@
+"""The embedded corpus: bilingual stories, descriptions, sums, conversations and preference pairs, made on the fly.
+
+Document `index` is a pure function of (seed, split, index): any part can be made anywhere, in any order, without
+a file and without state. No sentence is copied from anywhere, and no document is in two splits.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from minimind.data.corpus import descriptions, dialogues, preferences, stories
+from minimind.data.corpus.world import Choice, Split
+
+__all__ = [
+    "FIXED_PROMPTS",
+    "FIXED_QUESTIONS",
+    "VERSION",
+    "Kind",
+    "Split",
+    "Turn",
+    "dialogue",
+    "preference",
+    "pretrain_document",
+    "pretrain_documents",
+    "records",
+    "write_jsonl",
+]
+
+# Raised whenever a change makes any document differ: caches and recorded results name it.
+VERSION = 1
+
+Kind = Literal["pretrain", "sft", "dpo"]
+Turn = dict[str, str]
+
+FIXED_PROMPTS: tuple[str, ...] = (
+    "Once there was a little rabbit named Pip.",
+    "One sunny morning, Anna and Tom were in the park.",
+    "从前有一只小兔子，名叫跳跳。",
+    "一个晴朗的早晨，小明和小红在公园里。",
+    "3 + 4 =",
+)
+FIXED_QUESTIONS: tuple[str, ...] = (
+    "Who are you?",
+    "你是谁？",
+    "One cool day, Emma and Carl were in the forest. Emma had a green kite, but that day she could not find it. "
+    "Emma looked under the old tree and found the kite.\nWhere was the kite?",
+    "一个温暖的下午，小刚和小云在湖边。小云饿了，可是没有东西吃。小刚有五个苹果，分给小云两个。小刚自己还剩三个苹果。\n谁饿了？",
+    "3 + 4 = ?",
+    "Hello!",
+)
+
+
+def pretrain_document(index: int, *, seed: int = 0, split: Split = "train") -> str:
+    """Document number `index` (≥ 0) of the pretraining text: a story, a description, facts or calculations."""
+    choice = Choice("pretrain", index, seed, split)
+    kind = choice.random()
+    if kind < 0.76:
+        story = stories.tell_story(choice)
+        if choice.chance(0.6):
+            return story.text
+        fact = choice.pick(story.facts)
+        return story.text + descriptions.question_and_answer(choice, fact.question, fact.answer)
+    if kind < 0.88:
+        return descriptions.description_document(choice)
+    if kind < 0.92:
+        return descriptions.facts_document(choice)
+    return descriptions.arithmetic_document(choice)
+
+
+def pretrain_documents(start: int = 0, *, seed: int = 0, split: Split = "train") -> Iterator[str]:
+    """Documents `start`, `start + 1`, … without end."""
+    while True:
+        yield pretrain_document(start, seed=seed, split=split)
+        start += 1
+
+
+def _turns(talk: dialogues.Talk) -> list[Turn]:
+    return [
+        {"role": role, "content": content}
+        for exchange in talk
+        for role, content in (("user", exchange.request), ("assistant", exchange.answer))
+    ]
+
+
+def dialogue(index: int, *, seed: int = 0, split: Split = "train") -> dict[str, list[Turn]]:
+    """Conversation number `index` in MiniMind's format: {"conversations": [{"role", "content"}, …]}."""
+    return {"conversations": _turns(dialogues.converse(Choice("sft", index, seed, split)))}
+
+
+def preference(index: int, *, seed: int = 0, split: Split = "train") -> dict[str, list[Turn]]:
+    """Preference pair number `index`: {"chosen": [user, assistant], "rejected": [user, assistant]}."""
+    exchange, bad = preferences.prefer(Choice("dpo", index, seed, split))
+    return {"chosen": _turns([exchange]), "rejected": _turns([exchange._replace(answer=bad)])}
+
+
+def _text_record(index: int, *, seed: int = 0, split: Split = "train") -> dict[str, str]:
+    return {"text": pretrain_document(index, seed=seed, split=split)}
+
+
+_RECORDS: dict[Kind, Callable[..., object]] = {"pretrain": _text_record, "sft": dialogue, "dpo": preference}
+
+
+def records(kind: Kind, *, seed: int = 0, split: Split = "train") -> Iterator[object]:
+    """The JSON objects of one kind, without end."""
+    index = 0
+    while True:
+        yield _RECORDS[kind](index, seed=seed, split=split)
+        index += 1
+
+
+class Written(NamedTuple):
+    """What `write_jsonl` wrote."""
+
+    rows: int
+    size: int
+
+
+def write_jsonl(
+    kind: Kind, path: Path, *, size: int | None = None, rows: int | None = None, seed: int = 0, split: Split = "train"
+) -> Written:
+    """Write records until the file has `size` bytes or `rows` lines, whichever comes first (at least one row).
+
+    Raises ValueError when neither limit is given.
+    """
+    if size is None and rows is None:
+        raise ValueError("write_jsonl needs a size in bytes or a number of rows")
+    written = count = 0
+    with path.open("wb") as file:
+        for record in records(kind, seed=seed, split=split):
+            line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+            file.write(line)
+            written, count = written + len(line), count + 1
+            if (size is not None and written >= size) or (rows is not None and count >= rows):
+                break
+    return Written(count, written)

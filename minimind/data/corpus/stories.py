@@ -1,0 +1,136 @@
+"""Short stories: who, where and when; one or two plots; how it ended. With questions that have checkable answers."""
+
+from collections.abc import Callable
+
+from minimind.data.corpus import lexicon, plots_people, plots_things
+from minimind.data.corpus.world import Choice, Story
+
+Plot = Callable[[Story], None]
+PLOTS: tuple[Plot, ...] = plots_things.PLOTS + plots_people.PLOTS
+
+_MOODS = {
+    "happy": lexicon.Word("happy", "高兴"),
+    "proud": lexicon.Word("proud", "自豪"),
+    "calm": lexicon.Word("calm", "平静"),
+    "thankful": lexicon.Word("thankful", "感激"),
+}
+_LESSONS = {
+    "lost": lexicon.Word("It is good to put things in their place", "东西要放回原处"),
+    "bought": lexicon.Word("Work brings its reward", "肯干活就有收获"),
+    "broken": lexicon.Word("Next time I will be more careful", "下次我要更小心"),
+    "in_a_tree": lexicon.Word("A friend always helps", "朋友总会帮忙"),
+    "in_the_water": lexicon.Word("Near the water one must take care", "在水边要当心"),
+    "present": lexicon.Word("Giving is as good as getting", "送礼物和收礼物一样快乐"),
+    "seeds": lexicon.Word("Good things need time", "好事要慢慢等"),
+    "shared": lexicon.Word("Sharing makes everything taste better", "分着吃才更香"),
+    "rain": lexicon.Word("After the rain comes the sun", "雨后总会天晴"),
+    "strange_sound": lexicon.Word("There was nothing to be afraid of", "其实没什么好怕的"),
+    "cooked": lexicon.Word("Food tastes best with friends", "和朋友一起吃最香"),
+    "carried": lexicon.Word("Together we are strong", "人多力量大"),
+    "ill": lexicon.Word("A visit is the best medicine", "朋友的关心是最好的药"),
+    "learned": lexicon.Word("I can do it if I keep trying", "只要坚持就能学会"),
+    "played": lexicon.Word("It is good to have a friend", "有朋友真好"),
+    "raced": lexicon.Word("One should not stop too early", "不能半路停下来"),
+    "counted": lexicon.Word("Counting is fun", "数数真有趣"),
+    "travelled": lexicon.Word("Home is nice, and so is a journey", "出门好玩，回家也好"),
+}
+
+
+def _opening(story: Story) -> None:
+    """Name the hero, the friend, the day and the place."""
+    choice, hero, friend = story.choice, story.hero, story.friend
+    story.fields.update(
+        place=story.word(story.place),
+        at=story.at(story.place),
+        weather=story.word(choice.pick(lexicon.WEATHERS)),
+        time=story.word(choice.pick(lexicon.TIMES)),
+    )
+    home = story.word(choice.pick(lexicon.PLACES))
+    if hero.species and friend.species:
+        story.say(
+            ("Once there was a little {kind} named {who}.", "There was once a {kind} whose name was {who}."),
+            ("从前有一{measure}{kind}，名叫{who}。", "有一{measure}{kind}，名字叫{who}。"),
+            kind=hero.species.en if story.language == "en" else hero.species.zh,
+            measure=hero.species.measure,
+        )
+        story.say(
+            (
+                "{He} lived near the {home}, and {his} best friend was {other} named {friend}.",
+                "{his} best friend was {other} named {friend}.",
+            ),
+            (
+                "{he}家离{home}不远，最好的朋友是一{other_measure}{other}，叫{friend}。",
+                "{his}好朋友是一{other_measure}{other}，叫{friend}。",
+            ),
+            home=home,
+            other=lexicon.article(friend.species.en) if story.language == "en" else friend.species.zh,
+            other_measure=friend.species.measure,
+        )
+        kinds = [other.en if story.language == "en" else other.zh for other in choice.sample(lexicon.SPECIES, 2)]
+        kinds = [lexicon.article(kind) if story.language == "en" else kind for kind in kinds]
+        kind = str(story.fields["kind"])
+        story.ask(
+            ("What kind of animal was {who}?", "{who} was {x}."),
+            ("{who}是什么动物？", "{who}是一{measure}{x}。"),
+            lexicon.article(kind) if story.language == "en" else kind,
+            kinds,
+        )
+        if story.language == "en":  # "a little elephant", but the answer is "an elephant"
+            story.facts[-1] = story.facts[-1]._replace(evidence=kind)
+    elif choice.chance(0.5):
+        girl = hero.pronoun in ("she", "她")
+        story.say(
+            ("There was once a {child} named {who}.", "{who} was a {child} who lived near the {home}."),
+            ("从前有一个{child}，名叫{who}。", "{who}是个{child}，家离{home}不远。"),
+            home=home,
+            child=("girl" if girl else "boy") if story.language == "en" else ("小女孩" if girl else "小男孩"),
+        )
+    story.say(
+        ("One {weather} {time}, {who} and {friend} were {at}.", "One {weather} {time}, {who} met {friend} {at}."),
+        ("一个{weather}{time}，{who}和{friend}在{at}。", "一个{weather}{time}，{who}在{at}遇见了{friend}。"),
+    )
+    places = [story.at(place) for place in choice.sample(lexicon.PLACES, 2)]
+    story.ask(
+        ("Where were {who} and {friend} at first?", "They were {x}."),
+        ("{who}和{friend}一开始在哪里？", "在{x}。"),
+        story.at(story.place),
+        places,
+    )
+
+
+def _ending(story: Story, plot: str) -> None:
+    """Tell how the hero felt and, sometimes, what was learned; both follow from the last plot."""
+    mood = story.word(_MOODS[story.mood])
+    story.fields.update(mood=mood, lesson=story.word(_LESSONS[plot]))
+    closing = story.choice.random()
+    if closing < 0.6:
+        story.say(
+            ("That night {who} lay in bed and felt {mood}.", "At the end of the day {who} was {mood}."),
+            ("那天夜里，{who}躺在床上，心里很{mood}。", "这一天过完了，{who}心里很{mood}。"),
+        )
+        story.ask(
+            ("How did {who} feel at night?", "{who} felt {x}."),
+            ("夜里{who}心里怎么样？", "{who}心里很{x}。"),
+            mood,
+            [story.word(word) for word in _MOODS.values()],
+        )
+    if closing > 0.4:
+        story.say(('"{lesson}," thought {who}.',), ("“{lesson}。”{who}想。",))
+
+
+def tell_story(choice: Choice, plots: int | None = None) -> Story:
+    """Simulate and tell one story with the given number of plots (by default one or, less often, two)."""
+    story = Story(choice)
+    _opening(story)
+    count = plots or (1 if choice.chance(0.65) else 2)
+    chosen = choice.sample(PLOTS, count)
+    for index, plot in enumerate(chosen):
+        if index:
+            story.say(
+                ("But the day was not over.", "Then something else happened."),
+                ("这一天还没有结束。", "后来又发生了一件事。"),
+            )
+        plot(story)
+        story.events.append(plot.__name__)
+    _ending(story, chosen[-1].__name__)
+    return story
