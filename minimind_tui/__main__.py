@@ -6,7 +6,6 @@ import argparse
 import io
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -17,7 +16,6 @@ from minimind.events import Language, Text
 from minimind.language import from_locale
 
 USER_ERROR = 2
-LAB_THREAD_PREFIX = "lab-"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         _say(error.text, language)
         return USER_ERROR
-    if any(thread.name.startswith(LAB_THREAD_PREFIX) for thread in threading.enumerate()):
+    from minimind_tui import lab
+
+    if lab.is_busy():
         # An experiment that ignores its stop would keep the process for as long as it computes.
         sys.stdout.flush()
         sys.stderr.flush()

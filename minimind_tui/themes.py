@@ -26,8 +26,7 @@ _DARK = Theme(
     panel="#202633",
     dark=True,
     variables={
-        "muted": "#94a0b8",
-        "rule": "#3a4356",
+        "text-muted": "#94a0b8",
         "border": "#56b4e9",
         "border-blurred": "#3a4356",
         "scrollbar": "#3a4356",
@@ -51,8 +50,7 @@ _LIGHT = Theme(
     panel="#e6e3dc",
     dark=False,
     variables={
-        "muted": "#5b6472",
-        "rule": "#bdb8ad",
+        "text-muted": "#5b6472",
         "border": "#0067a5",
         "border-blurred": "#bdb8ad",
         "scrollbar": "#bdb8ad",
@@ -80,8 +78,7 @@ _ANSI = Theme(
     variables={
         "ansi-background": "ansi_black",
         "ansi-foreground": "ansi_white",
-        "muted": "ansi_default",
-        "rule": "ansi_default",
+        "text-muted": "ansi_default",
         "border": "ansi_cyan",
         "border-blurred": "ansi_default",
         "block-cursor-foreground": "ansi_black",

@@ -60,7 +60,7 @@ class KeyBar(Speaker, Widget):
     KeyBar { dock: bottom; height: 1; background: $panel; color: $foreground; }
     KeyBar > .key-bar--key { color: $accent; background: $panel; text-style: bold; }
     KeyBar > .key-bar--words { color: $foreground; background: $panel; }
-    KeyBar > .key-bar--off { color: $muted; background: $panel; text-style: dim; }
+    KeyBar > .key-bar--off { color: $text-muted; background: $panel; text-style: dim; }
     """
 
     def on_mount(self) -> None:

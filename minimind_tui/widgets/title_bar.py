@@ -22,7 +22,7 @@ class TitleBar(Speaker, Widget):
     DEFAULT_CSS = """
     TitleBar { dock: top; height: 1; background: $panel; color: $foreground; }
     TitleBar > .title-bar--name { color: $primary; background: $panel; text-style: bold; }
-    TitleBar > .title-bar--mode { color: $muted; background: $panel; }
+    TitleBar > .title-bar--mode { color: $text-muted; background: $panel; }
     TitleBar > .title-bar--current { color: $block-cursor-foreground; background: $primary; text-style: bold; }
     """
 

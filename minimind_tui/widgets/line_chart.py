@@ -1,0 +1,490 @@
+"""Curves in Braille dots: many points thinned truly, only changed rows sent, readable without colour or Braille."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from minimind.events import Text
+from minimind.safe_text import clean_line
+from minimind_tui.palette import has_colors, series_style
+from minimind_tui.plot import (
+    Axis,
+    Canvas,
+    Curve,
+    SmoothCurve,
+    Span,
+    figure,
+    linear_axis,
+    log_axis,
+    stepped_range,
+    tick_label,
+)
+from minimind_tui.rows import cut, fit_right, width_of
+from minimind_tui.speech import Speaker
+
+MARKERS = "*o+x#@%&"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_RAW, _REFERENCE = 1000, 2000
+"""Owners of cells: a series' number; plus _RAW for its unsmoothed curve; _REFERENCE for a reference line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A horizontal line at `value`, a floor or a target, with its name."""
+
+    value: float
+    label: Text | str
+
+
+@dataclass(slots=True)
+class _Series:
+    label: Text | str
+    color: int
+    curve: Curve
+    smooth: SmoothCurve = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.smooth = SmoothCurve(self.curve)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the parts of the chart are: sizes in cells, ranges in values."""
+
+    gutter: int
+    plot_width: int
+    plot_height: int
+    x_low: float
+    x_high: float
+    y: Axis
+    shows_axis: bool
+
+
+_Row = list[tuple[str, str | int]]
+"""A drawn row: pieces of text with the component class, or the owner, that styles them."""
+
+
+class LineChart(Speaker, Widget, can_focus=True):
+    """A chart of several series. `append` and `set_series` may be called at any rate: it is drawn once a refresh.
+
+    Left and right move a cursor that reads values out, `y` switches to a logarithmic axis, `e` to an exponential
+    moving average. Values that are not finite leave gaps. Series keep their colours as they come and go.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"line-chart--{part}" for part in ("axis", "title", "text", "cursor", "reference")
+    }
+    DEFAULT_CSS = """
+    LineChart { width: 1fr; height: 1fr; min-height: 3; background: $background; color: $foreground; }
+    LineChart > .line-chart--axis { color: $text-muted; }
+    LineChart > .line-chart--title { text-style: bold; }
+    LineChart > .line-chart--text { color: $foreground; }
+    LineChart > .line-chart--cursor { color: $accent; }
+    LineChart > .line-chart--reference { color: $warning; }
+    LineChart:focus > .line-chart--title { color: $primary; text-style: bold underline; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1)", "chart.key.cursor_left", show=False),
+        Binding("right", "move(1)", "chart.key.cursor_right", show=False),
+        Binding("shift+left", "move(-10)", "chart.key.cursor_far_left", show=False),
+        Binding("shift+right", "move(10)", "chart.key.cursor_far_right", show=False),
+        Binding("y", "toggle_log", "chart.key.log"),
+        Binding("e", "toggle_smooth", "chart.key.smooth"),
+        Binding("escape", "drop_cursor", "chart.key.drop_cursor", show=False),
+    ]
+
+    logarithmic: reactive[bool] = reactive(False, init=False)
+    smoothed: reactive[bool] = reactive(False, init=False)
+
+    def __init__(
+        self,
+        title: Text | str = "",
+        *,
+        axis: Text | str = "",
+        references: Sequence[Reference] = (),
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._title, self._axis_name = title, axis
+        self._references = tuple(references)
+        self._series: dict[str, _Series] = {}
+        self._cursor: int | None = None
+        self._layout_now: _Layout | None = None
+        self._rows: list[_Row] = []
+        self._strips: list[Strip] = []
+        self._is_pending = False
+
+    # --- data ---------------------------------------------------------------------------------------------------
+
+    def set_series(
+        self, name: str, xs: Iterable[float], ys: Iterable[float], *, label: Text | str | None = None
+    ) -> None:
+        """Give the whole of a series (in any order of x)."""
+        self._put(name, Curve(xs, ys), label)
+
+    def append(self, name: str, x: float, y: float) -> None:
+        """Add a point to a series, which begins with it if need be."""
+        if name not in self._series:
+            self._put(name, Curve(), None)
+        self._series[name].curve.append(x, y)
+        self._schedule()
+
+    def remove_series(self, name: str) -> None:
+        """Take a series away; the others keep their colours."""
+        if self._series.pop(name, None) is not None:
+            self._schedule()
+
+    def clear(self) -> None:
+        """Take all series away."""
+        self._series.clear()
+        self._cursor = None
+        self._schedule()
+
+    def set_references(self, references: Sequence[Reference]) -> None:
+        """Draw these horizontal lines."""
+        if tuple(references) != self._references:
+            self._references = tuple(references)
+            self._schedule()
+
+    def set_title(self, title: Text | str) -> None:
+        """Name the chart."""
+        self._title = title
+        self._schedule()
+
+    def _put(self, name: str, curve: Curve, label: Text | str | None) -> None:
+        known = self._series.get(name)
+        if known is None:
+            taken = {series.color for series in self._series.values()}
+            color = next(number for number in range(len(taken) + 1) if number not in taken)
+        else:
+            color = known.color
+            label = known.label if label is None else label
+        self._series[name] = _Series(clean_line(name) if label is None else label, color, curve)
+        self._schedule()
+
+    # --- keys -----------------------------------------------------------------------------------------------------
+
+    def action_move(self, columns: int) -> None:
+        """Move the cursor by so many columns; it starts at the newest point."""
+        layout = self._layout_now
+        if layout is None or not any(len(series.curve) for series in self._series.values()):
+            return
+        if self._cursor is None:
+            newest = max(series.curve.xs[-1] for series in self._series.values() if len(series.curve))
+            share = (newest - layout.x_low) / (layout.x_high - layout.x_low)
+            self._cursor = round(share * (layout.plot_width - 1))
+        else:
+            self._cursor += columns
+        self._cursor = max(0, min(layout.plot_width - 1, self._cursor))
+        self._schedule()
+
+    def action_drop_cursor(self) -> None:
+        """Put the cursor away."""
+        self._cursor = None
+        self._schedule()
+
+    def action_toggle_log(self) -> None:
+        """Linear or logarithmic."""
+        self.logarithmic = not self.logarithmic
+
+    def action_toggle_smooth(self) -> None:
+        """As measured, or averaged."""
+        self.smoothed = not self.smoothed
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 (Textual's signature)
+        """Escape is ours only while there is a cursor to put away."""
+        return self._cursor is not None if action == "drop_cursor" else True
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where the mouse clicked."""
+        if self._layout_now is not None:
+            self._cursor = 0
+            self.action_move(event.x - self._layout_now.gutter)
+
+    # --- when to draw ---------------------------------------------------------------------------------------------
+
+    def watch_logarithmic(self) -> None:
+        """Draw anew."""
+        self._schedule()
+
+    def watch_smoothed(self) -> None:
+        """Draw anew."""
+        self._schedule()
+
+    def relabel(self) -> None:
+        """Speak again."""
+        self._schedule()
+
+    def on_resize(self) -> None:
+        """Draw for the new size at once."""
+        self._draw(everything=True)
+
+    def notify_style_update(self) -> None:
+        """Take the new colours."""
+        super().notify_style_update()
+        if self.is_attached and self._rows:
+            self._draw(everything=True)
+
+    def _schedule(self) -> None:
+        """Draw soon, once however many ask."""
+        if self.is_attached and not self._is_pending:
+            self._is_pending = True
+            self.call_later(self._draw)
+
+    def _draw(self, everything: bool = False) -> None:
+        self._is_pending = False
+        width, height = self.size
+        if width < 1 or height < 1:
+            return
+        rows = self._compose_rows(width, height)
+        old = self._rows
+        same_shape = len(old) == len(rows) and not everything
+        self._rows = rows
+        if not same_shape:
+            self._strips = [self._strip(row, width) for row in rows]
+            self.refresh()
+            return
+        regions = []
+        for y, (before, after) in enumerate(zip(old, rows, strict=True)):
+            if before != after:
+                self._strips[y] = self._strip(after, width)
+                regions.append(Region(0, y, _last_change(before, after, width), 1))
+        if regions:
+            self.refresh(*regions)
+
+    def render_line(self, y: int) -> Strip:
+        """The row `y`."""
+        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
+
+    # --- what to draw -----------------------------------------------------------------------------------------------
+
+    def _compose_rows(self, width: int, height: int) -> list[_Row]:
+        layout = self._layout_now = self._make_layout(width, height)
+        header = self._header()
+        if layout is None:
+            blank: list[_Row] = [[] for _ in range(height - 1)]
+            if not self._series and height > 2:
+                blank[(height - 1) // 2] = [
+                    (" " * max(0, (width - width_of(self.t("chart.empty"))) // 2), "text"),
+                    (self.t("chart.empty"), "axis"),
+                ]
+            return [header, *blank]
+        rows = [header, *self._plot(layout)]
+        if layout.shows_axis:
+            rows.append([(self._x_axis(layout), "axis")])
+        return rows
+
+    def _make_layout(self, width: int, height: int) -> _Layout | None:
+        curves = [self._shown(series) for series in self._series.values() if len(series.curve)]
+        if not curves or height < 3 or width < 20:
+            return None
+        x_low, x_high = stepped_range(min(curve.xs[0] for curve in curves), max(curve.xs[-1] for curve in curves))
+        shows_axis = height >= 5
+        plot_height = height - 1 - shows_axis
+        y = self._y_axis(curves, max(2, plot_height // 3))
+        step = y.ticks[1] - y.ticks[0] if len(y.ticks) > 1 else y.high - y.low
+        labels = [tick_label(tick, tick if y.logarithmic else step) for tick in y.ticks]
+        gutter = max(4, *(len(label) for label in labels)) + 1
+        return _Layout(gutter, width - gutter, plot_height, x_low, x_high, y, shows_axis)
+
+    def _shown(self, series: _Series) -> Curve:
+        return series.smooth.update() if self.smoothed else series.curve
+
+    def _y_axis(self, curves: Sequence[Curve], count: int) -> Axis:
+        ranges = [curve.extremes(0, len(curve)) for curve in curves]
+        marks = [reference.value for reference in self._references if math.isfinite(reference.value)]
+        low, high = min([r[0] for r in ranges] + marks), max([r[1] for r in ranges] + marks)
+        if self.logarithmic and high > 0:
+            if low <= 0:
+                positive = [y for curve in curves for y in curve.ys if y > 0]
+                low = min(positive, default=high / 10)
+            return log_axis(low, high if high > low else low * 10, count)
+        return linear_axis(low, high, count)
+
+    def _plot(self, layout: _Layout) -> list[_Row]:
+        """The rows with the curves, each with its part of the axis on the left."""
+        canvas = Canvas(layout.plot_width, layout.plot_height, braille=not self.ascii_only)
+        overlay: dict[tuple[int, int], tuple[str, str | int]] = {}
+        self._draw_references(layout, overlay)
+        lettered = not self.ascii_only and len(self._series) > 1 and not has_colors(self.app)
+        for series in self._series.values() if self.smoothed else ():
+            canvas.draw(self._spans(series.curve, layout, canvas), layout.y.position, series.color + _RAW)
+        for number, series in enumerate(self._series.values()):
+            spans = self._spans(self._shown(series), layout, canvas)
+            canvas.draw(spans, layout.y.position, series.color)
+            if lettered:
+                self._letter(series, number, layout, overlay)
+        ticks = self._tick_rows(layout)
+        rule = "|" if self.ascii_only else "│"
+        joint = "+" if self.ascii_only else "┤"
+        rows: list[_Row] = []
+        for y in range(layout.plot_height):
+            label = ticks.get(y)
+            left = fit_right(label or "", layout.gutter - 1) + (joint if label else rule)
+            rows.append([(left, "axis"), *self._body(canvas, overlay, y, rule)])
+        return rows
+
+    def _spans(self, curve: Curve, layout: _Layout, canvas: Canvas) -> list[Span | None]:
+        return curve.columns(layout.x_low, layout.x_high, canvas.dots_across)
+
+    def _draw_references(self, layout: _Layout, overlay: dict[tuple[int, int], tuple[str, str | int]]) -> None:
+        """Dashed lines under the curves, each with its name at the right end."""
+        dash = "-" if self.ascii_only else "╌"
+        for reference in self._references:
+            share = layout.y.position(reference.value) if math.isfinite(reference.value) else -1
+            if not 0 <= share <= 1:
+                continue
+            y = round((1 - share) * (layout.plot_height - 1))
+            name = clean_line(reference.label if isinstance(reference.label, str) else self.say(reference.label))
+            label = cut(f" {name} {figure(reference.value)}", layout.plot_width // 2)
+            for x in range(layout.plot_width - width_of(label)):
+                overlay.setdefault((y, x), (dash, _REFERENCE))
+            overlay[y, layout.plot_width - width_of(label)] = (label, "reference")
+
+    def _letter(
+        self,
+        series: _Series,
+        number: int,
+        layout: _Layout,
+        overlay: dict[tuple[int, int], tuple[str, str | int]],
+    ) -> None:
+        """Without colours: the series' letter on its curve every dozen columns."""
+        for x in range(3 + 4 * number % 12, layout.plot_width, 12):
+            at = layout.x_low + (layout.x_high - layout.x_low) * x / max(1, layout.plot_width - 1)
+            value = self._shown(series).value_at(at)
+            share = -1.0 if value is None else layout.y.position(value)
+            if 0 <= share <= 1:
+                overlay[round((1 - share) * (layout.plot_height - 1)), x] = (_LETTERS[number % 26], series.color)
+
+    def _body(self, canvas: Canvas, overlay: dict[tuple[int, int], tuple[str, str | int]], y: int, rule: str) -> _Row:
+        """One row of the grid as pieces of equal style."""
+        pieces: _Row = []
+        x = 0
+        while x < canvas.width:
+            placed = overlay.get((y, x))
+            bits, owner = canvas.bits[y][x], canvas.owners[y][x]
+            text: str
+            style: str | int
+            if placed is not None and not (placed[1] == _REFERENCE and bits):
+                text, style = placed
+            elif bits:
+                text = chr(0x2800 + bits) if canvas.braille else MARKERS[owner % _RAW % len(MARKERS)]
+                style = owner
+            elif x == self._cursor:
+                text, style = rule, "cursor"
+            else:
+                text, style = " ", "text"
+            if style == _REFERENCE:
+                style = "reference"
+            if pieces and pieces[-1][1] == style:
+                pieces[-1] = (pieces[-1][0] + text, style)
+            else:
+                pieces.append((text, style))
+            x += width_of(text)
+        return pieces
+
+    def _tick_rows(self, layout: _Layout) -> dict[int, str]:
+        """Which rows carry a tick, and its label."""
+        rows: dict[int, str] = {}
+        ticks = layout.y.ticks
+        step = ticks[1] - ticks[0] if len(ticks) > 1 else layout.y.high - layout.y.low
+        for tick in reversed(ticks):
+            y = round((1 - layout.y.position(tick)) * (layout.plot_height - 1))
+            rows.setdefault(y, tick_label(tick, tick if layout.y.logarithmic else step))
+        return rows
+
+    def _x_axis(self, layout: _Layout) -> str:
+        """The labels under the plot, and the name of the axis at its end."""
+        span = layout.x_high - layout.x_low
+        count = max(2, layout.plot_width // 14)
+        axis = linear_axis(layout.x_low, layout.x_high, count)
+        step = axis.ticks[1] - axis.ticks[0]
+        name = clean_line(self._axis_name if isinstance(self._axis_name, str) else self.say(self._axis_name))
+        name = cut(f" {name}" if name else "", layout.plot_width // 3)
+        room = layout.plot_width - width_of(name)
+        row = [" "] * room
+        free_from = 0
+        for tick in axis.ticks:
+            if not layout.x_low - 1e-9 <= tick <= layout.x_high + 1e-9:
+                continue
+            label = tick_label(tick, step)
+            start = round((tick - layout.x_low) / span * (layout.plot_width - 1)) - len(label) // 2
+            start = max(0, start)
+            if start >= free_from and start + len(label) <= room:
+                row[start : start + len(label)] = label
+                free_from = start + len(label) + 1
+        return " " * layout.gutter + "".join(row) + name
+
+    def _header(self) -> _Row:
+        """The title and, for each series, its mark, its name and its value: the latest, or the one at the cursor."""
+        title = clean_line(self._title if isinstance(self._title, str) else self.say(self._title))
+        row: _Row = [(f"{title}  " if title else "", "title")]
+        at = self._cursor_x()
+        if at is not None:
+            row.append((f"{figure(at)}: ", "cursor"))
+        for number, series in enumerate(self._series.values()):
+            name = clean_line(series.label if isinstance(series.label, str) else self.say(series.label))
+            curve = self._shown(series)
+            index = curve.nearest(at) if at is not None else len(curve) - 1
+            value = figure(curve.ys[index]) if index is not None and len(curve) else "–"
+            row += [(f"{self._mark(number, series)} ", series.color), (f"{name} {value}  ", "text")]
+        flags = [self.t(f"chart.{name}") for name, on in (("log", self.logarithmic), ("smooth", self.smoothed)) if on]
+        if flags:
+            row.append((" ".join(flags), "axis"))
+        return row
+
+    def _mark(self, number: int, series: _Series) -> str:
+        if self.ascii_only:
+            return MARKERS[series.color % len(MARKERS)]
+        return "━" if has_colors(self.app) or len(self._series) == 1 else _LETTERS[number % 26]
+
+    def _cursor_x(self) -> float | None:
+        """The x of the point nearest to the cursor."""
+        layout = self._layout_now
+        if self._cursor is None or layout is None:
+            return None
+        x = layout.x_low + (layout.x_high - layout.x_low) * self._cursor / max(1, layout.plot_width - 1)
+        found = []
+        for series in self._series.values():
+            index = series.curve.nearest(x)
+            if index is not None:
+                found.append(series.curve.xs[index])
+        return min(found, key=lambda candidate: abs(candidate - x), default=None)
+
+    # --- colours ------------------------------------------------------------------------------------------------------
+
+    def _strip(self, row: _Row, width: int) -> Strip:
+        base = self.rich_style
+        segments = [Segment(text, base + self._style(style)) for text, style in row if text]
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _style(self, style: str | int) -> Style:
+        if isinstance(style, str):
+            return self.get_component_rich_style(f"line-chart--{style}", partial=True)
+        found = series_style(self.app, style % _RAW)
+        return found + Style(dim=True) if style >= _RAW else found
+
+
+def _last_change(before: _Row, after: _Row, width: int) -> int:
+    """The column after the last cell that differs (Textual sends a row from its left edge to there)."""
+    old = [(character, style) for text, style in before for character in text]
+    new = [(character, style) for text, style in after for character in text]
+    if len(old) != len(new) or any(width_of(character) != 1 for character, _ in new):
+        return width
+    for x in range(len(new) - 1, -1, -1):
+        if old[x] != new[x]:
+            return x + 1
+    return width
