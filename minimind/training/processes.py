@@ -147,6 +147,24 @@ def children_of(parent: int) -> list[tuple[int, str]]:
     return found
 
 
+def processes_with_variable(name: str, value: str) -> list[ProcessIdentity]:
+    """The processes that were started with the environment variable `name` set to `value`, except the asking one.
+
+    Finds the descendants of a run whose parents are gone. Only one's own processes show their environment (Linux).
+    """
+    if not PROC.joinpath("self").exists():
+        return []
+    wanted = f"{name}={value}".encode()
+    found = []
+    for entry in PROC.iterdir():
+        try:
+            if entry.name.isdigit() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(identify(int(entry.name)))
+        except (OSError, ProcessLookupError):
+            continue
+    return [identity for identity in found if identity.pid != os.getpid()]
+
+
 def _answer(*command: str) -> str:
     """What `command` prints; empty if it cannot be run."""
     try:

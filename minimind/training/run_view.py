@@ -65,7 +65,7 @@ class RunView:
 
         With `strict` False it does not raise: `problem` tells what is wrong and the status is "unreadable".
         """
-        self.directory = Path(directory)
+        self.directory = Path(directory).absolute()
         self.id = self.directory.name
         self.problem: Text | None = None
         self.request: dict[str, Any] = {}

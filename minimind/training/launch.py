@@ -1,0 +1,203 @@
+"""Start, resume and stop a run from a process that may be gone a moment later."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from minimind.errors import UserError
+from minimind.safe_text import clean_line
+from minimind.training import shim
+from minimind.training.liveness import read_processes
+from minimind.training.processes import is_alive, processes_with_variable, send_signal
+from minimind.training.run_files import LOG
+from minimind.training.run_view import RunView
+from minimind.training.runs import read_control, request
+
+RUN_VARIABLE = "MINIMIND_RUN_DIRECTORY"
+"""The environment variable by which every process of a run, however far descended, can be told."""
+
+WISH_SECONDS = 5.0
+GRACE_SECONDS = 30.0
+_ANSWER_SECONDS = 60.0
+
+
+def launch(
+    run_directory: Path | str,
+    *,
+    command: Sequence[str] | None = None,
+    wish_seconds: float = WISH_SECONDS,
+    grace_seconds: float = GRACE_SECONDS,
+) -> None:
+    """Start a run that was never started; returns once its shim holds the lock and the trainer's process exists.
+
+    `command` replaces the trainer (tests); it is never read from the run's files, which may come from a stranger.
+    When asked to stop, the trainer gets SIGTERM after `wish_seconds` and SIGKILL `grace_seconds` later.
+    Raises UserError for a run that lives or was started before, and where it cannot be started.
+    """
+    view = RunView(run_directory)
+    status = view.status()
+    if status.state != "created":
+        raise UserError(
+            f"{view.id}: was started before ({status.reason.en}): resume it instead",
+            f"{view.id}：已经启动过（{status.reason.zh}）：请改用恢复",
+        )
+    _start(view, command, wish_seconds, grace_seconds)
+
+
+def resume(
+    run_directory: Path | str,
+    *,
+    take_over: bool = False,
+    command: Sequence[str] | None = None,
+    wish_seconds: float = WISH_SECONDS,
+    grace_seconds: float = GRACE_SECONDS,
+) -> None:
+    """Start a run again; its trainer goes on from the newest valid checkpoint. Arguments as `launch`.
+
+    Raises UserError for one that lives or is finished; for one started on another machine unless `take_over`.
+    """
+    view = RunView(run_directory)
+    status = view.status()
+    if status.live:
+        raise _already_running(view)
+    if status.state == "finished":
+        raise UserError(
+            f"{view.id}: is finished: start a new run from its checkpoint to train on",
+            f"{view.id}：已经完成：若要继续训练，请以它的检查点新建一次训练",
+        )
+    if status.state == "elsewhere" and not take_over:
+        raise UserError(
+            f"{view.id}: {status.reason.en}: resume it there, or take it over if that machine is gone",
+            f"{view.id}：{status.reason.zh}：请在那台机器上恢复；若那台机器已不在，可以接管",
+        )
+    _start(view, command, wish_seconds, grace_seconds)
+
+
+def stop(run_directory: Path | str, *, force: bool = False) -> None:
+    """Ask a run to stop: it saves and leaves after the current step; what does not is ended by its shim later.
+
+    Returns at once: the status tells how far it is. With `force` every process of the run is killed now, and the steps
+    since the last checkpoint are lost. Raises UserError for a run that does not live.
+    """
+    view = RunView(run_directory)
+    status = view.status()
+    if not status.live:
+        raise UserError(
+            f"{view.id}: is not running ({status.reason.en})", f"{view.id}：没有在运行（{status.reason.zh}）"
+        )
+    request(view.directory, want="stop", force=force)
+    processes = read_processes(view.directory)
+    if processes is None or is_alive(processes.shim):
+        return
+    # Without its shim nobody would climb the ladder: SIGTERM means save and leave, force ends whatever is left.
+    if force:
+        for identity in processes_with_variable(RUN_VARIABLE, str(view.directory.resolve())):
+            send_signal(identity, signal.SIGKILL)
+    if processes.trainer is not None:
+        send_signal(processes.trainer, signal.SIGKILL if force else signal.SIGTERM)
+
+
+def trainer_command(directory: Path) -> list[str]:
+    """The command that trains: the same interpreter, with nothing taken from the working directory (-P)."""
+    return [sys.executable, "-P", "-m", "minimind.training.worker", str(directory)]
+
+
+def trainer_environment(directory: Path) -> dict[str, str]:
+    """The environment of a trainer: ours (HF_*, CUDA_*, OMP_* …) without what belongs to the terminal's window."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TEXTUAL")}
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment[RUN_VARIABLE] = str(directory.resolve())
+    package_root = Path(__file__).resolve().parents[2]
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    if package_root not in installed:
+        # Run from a source tree: the trainer must find the package from any working directory.
+        found = [str(package_root), *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(found)
+    return environment
+
+
+def _already_running(view: RunView) -> UserError:
+    return UserError(f"{view.id}: is already running", f"{view.id}：已经在运行")
+
+
+def _start(view: RunView, command: Sequence[str] | None, wish_seconds: float, grace_seconds: float) -> None:
+    """Start the shim and wait for its answer. Raises UserError for any answer but yes."""
+    directory = view.directory
+    read_end, write_end = os.pipe()
+    try:
+        order = shim.ShimOrder(
+            directory=str(directory),
+            command=list(command or trainer_command(directory)),
+            working_directory=_working_directory(view),
+            ready=write_end,
+            control_sequence=read_control(directory).sequence,
+            wish_seconds=wish_seconds,
+            grace_seconds=grace_seconds,
+        )
+        try:
+            _start_shim(order)
+        finally:
+            os.close(write_end)
+        answer = _read_answer(read_end)
+    except OSError as error:
+        raise _cannot_start(view, str(error)) from None
+    finally:
+        os.close(read_end)
+    if answer == shim.BUSY:
+        raise _already_running(view)
+    if answer != shim.READY:
+        problem = answer.removeprefix(shim.FAILED).decode("utf-8", "replace")
+        raise _cannot_start(view, problem or next(iter(view.log_tail(1)), "no answer"))
+
+
+def _start_shim(order: shim.ShimOrder) -> None:
+    """Run the shim's script; its first process leaves at once, the shim itself is adopted by init. Raises OSError."""
+    directory = Path(order.directory)
+    # What the shim itself may have to complain of goes where a person would look.
+    log = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        subprocess.run(
+            [sys.executable, "-I", "-S", shim.__file__, json.dumps(order._asdict())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=directory,
+            env=trainer_environment(directory),
+            pass_fds=(order.ready,),
+            start_new_session=True,
+            check=False,
+        )
+    finally:
+        os.close(log)
+
+
+def _read_answer(descriptor: int) -> bytes:
+    """What the shim says before it closes its end; empty if it dies or says nothing in time."""
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    answer = b""
+    while select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        piece = os.read(descriptor, 4096)
+        if not piece:
+            break
+        answer += piece
+    return answer
+
+
+def _cannot_start(view: RunView, problem: str) -> UserError:
+    said = clean_line(problem, 300)
+    return UserError(f"{view.id}: cannot be started: {said}", f"{view.id}：无法启动：{said}")
+
+
+def _working_directory(view: RunView) -> str:
+    """Where relative paths of the run's configuration start: the directory in which it was asked for."""
+    asked_in = view.request.get("working_directory")
+    return asked_in if isinstance(asked_in, str) and Path(asked_in).is_dir() else str(view.directory)
