@@ -79,10 +79,74 @@ class ModelConfig(Config):
     bos_token_id: int = setting(1, "beginning-of-text token", "文本开头的词元", low=0)
     eos_token_id: int = setting(2, "end-of-text token", "文本结尾的词元", low=0)
     pad_token_id: int = setting(0, "padding token", "填充词元", low=0)
+    use_moe: bool = setting(False, "a mixture of experts in place of each feed-forward", "用混合专家代替前馈层")
+    num_experts: int = setting(4, "experts a router chooses from", "供路由选择的专家数", low=1, high=1024)
+    num_experts_per_tok: int = setting(1, "experts that work on each token", "每个词元使用的专家数", low=1, high=1024)
+    n_shared_experts: int = setting(
+        0, "experts that work on every token besides", "另有几个处理所有词元的共享专家", low=0, high=64
+    )
+    moe_intermediate_size: int | None = setting(
+        None,
+        "width of an expert (none: that of the feed-forward)",
+        "单个专家的宽度（none：与前馈层相同）",
+        low=1,
+        high=65536,
+    )
+    norm_topk_prob: bool = setting(
+        True, "the chosen experts' weights sum to 1", "所选专家的权重之和归一为 1", advanced=True
+    )
+    router_aux_loss_coef: float = setting(
+        5e-4, "weight of the load-balancing loss", "负载均衡损失的系数", low=0.0, high=10.0, advanced=True
+    )
+    seq_aux: bool = setting(
+        False, "balance the load within each sequence (MiniMind2)", "按序列均衡负载（MiniMind2）", advanced=True
+    )
+    inference_rope_scaling: bool = setting(
+        False, "YaRN: stretch the rotary positions beyond the trained context", "YaRN：把位置编码拉伸到训练长度之外"
+    )
+    rope_scaling_type: str = setting(
+        "yarn", "which stretching", "用哪种拉伸方式", choices=("yarn", "minimind2"), advanced=True
+    )
+    rope_scaling_factor: float = setting(
+        16.0, "how many times longer the context gets", "上下文拉长的倍数", low=1.0, high=1024.0, advanced=True
+    )
+    original_max_position_embeddings: int = setting(
+        2048, "the context trained on", "训练时的上下文长度", low=2, high=1_000_000, advanced=True
+    )
+    beta_fast: float = setting(
+        32.0,
+        "turns in that context from which a pair stays",
+        "转满多少圈以上的分量不变",
+        low=0.01,
+        high=1e6,
+        advanced=True,
+    )
+    beta_slow: float = setting(
+        1.0,
+        "turns below which a pair is stretched in full",
+        "转不满多少圈的分量完全拉伸",
+        low=0.01,
+        high=1e6,
+        advanced=True,
+    )
+    attention_factor: float = setting(
+        1.0, "factor on stretched queries and keys", "拉伸后查询与键的乘数", low=0.01, high=100.0, advanced=True
+    )
 
     def __post_init__(self) -> None:
         heads, groups, width = self.num_attention_heads, self.num_key_value_heads, self.hidden_size
         self._check(
+            (
+                self.num_experts_per_tok <= self.num_experts or not self.use_moe,
+                f"num_experts_per_tok = {self.num_experts_per_tok} is more than num_experts = {self.num_experts}: "
+                "lower it",
+                f"num_experts_per_tok = {self.num_experts_per_tok} 大于 num_experts = {self.num_experts}：请调小",
+            ),
+            (
+                self.rope_theta > 1 or not self.inference_rope_scaling,
+                f"inference_rope_scaling needs rope_theta > 1, here it is {self.rope_theta:g}: raise it",
+                f"inference_rope_scaling 要求 rope_theta > 1，现为 {self.rope_theta:g}：请调大",
+            ),
             (
                 self.head_dim is not None or width % heads == 0,
                 f"hidden_size = {width} is not a multiple of num_attention_heads = {heads}: change one of them",
@@ -110,14 +174,29 @@ class ModelConfig(Config):
         """Width of the feed-forward layer."""
         return self.intermediate_size or math.ceil(self.hidden_size * math.pi / 64) * 64
 
+    @property
+    def expert_size(self) -> int:
+        """Width of one expert of a mixture."""
+        return self.moe_intermediate_size or self.feed_forward_size
+
     def parameter_count(self) -> int:
         """Trainable numbers, by formula (tied embeddings counted once)."""
+        return self._count(self.num_experts)
+
+    def active_parameter_count(self) -> int:
+        """Of those, the ones that work on any one token: all but the experts that were not chosen."""
+        return self._count(self.num_experts_per_tok)
+
+    def _count(self, routed: int) -> int:
+        """Parameters with `routed` experts a layer, where there are experts."""
         width, size = self.hidden_size, self.head_size
         attention = width * size * 2 * (self.num_attention_heads + self.num_key_value_heads)
         attention += 2 * size if self.qk_norm else 0
-        block = attention + 3 * width * self.feed_forward_size + 2 * width
+        feed_forward = 3 * width * self.feed_forward_size
+        if self.use_moe:
+            feed_forward = 3 * width * self.expert_size * (routed + self.n_shared_experts) + width * self.num_experts
         embeddings = self.vocab_size * width * (1 if self.tie_word_embeddings else 2)
-        return embeddings + self.num_hidden_layers * block + width
+        return embeddings + self.num_hidden_layers * (attention + feed_forward + 2 * width) + width
 
 
 MINIMIND2: dict[str, Any] = {"num_key_value_heads": 2, "qk_norm": False, "rms_norm_eps": 1e-5}
@@ -134,9 +213,23 @@ MODEL_PRESETS: dict[str, ModelConfig] = {
     "mini": ModelConfig(hidden_size=256),
     "small": ModelConfig(hidden_size=512, intermediate_size=1408, **MINIMIND2),
     "minimind2": ModelConfig(num_hidden_layers=16, intermediate_size=2048, **MINIMIND2),
+    "minimind2-moe": ModelConfig(
+        hidden_size=640,
+        intermediate_size=1728,
+        use_moe=True,
+        num_experts_per_tok=2,
+        n_shared_experts=1,
+        router_aux_loss_coef=0.01,
+        seq_aux=True,
+        **MINIMIND2,
+    ),
     "minimind3": ModelConfig(),
+    "minimind3-moe": ModelConfig(use_moe=True),
 }
-"""Named architectures. nano trains in a minute on a CPU; small, minimind2 and minimind3 are the released sizes."""
+"""Named architectures. nano trains in a minute on a CPU, mini in hours; the others are the released sizes.
+
+small is MiniMind2-Small, minimind2 MiniMind2.
+"""
 
 PRESET_TOKENIZERS = {"nano": "nano-2048"}
 """Presets whose shipped tokenizer is not the 6,400-token one."""

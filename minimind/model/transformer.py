@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from minimind.config import ModelConfig
 from minimind.model.cache import Cache, LayerCache
+from minimind.model.moe import MixtureOfExperts
+from minimind.model.yarn import yarn_table
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "gelu": F.gelu, "relu": F.relu}
 
@@ -147,14 +149,16 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """SwiGLU: down(activation(gate(x)) ⊙ up(x)), for each position by itself.
 
+    `size` is its width where that is not the config's ``feed_forward_size``.
     Shazeer 2020, "GLU Variants Improve Transformer", equation 6.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, size: int | None = None) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.feed_forward_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.feed_forward_size, bias=False)
-        self.down_proj = nn.Linear(config.feed_forward_size, config.hidden_size, bias=False)
+        size = size or config.feed_forward_size
+        self.gate_proj = nn.Linear(config.hidden_size, size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, size, bias=False)
+        self.down_proj = nn.Linear(size, config.hidden_size, bias=False)
         self.activation = ACTIVATIONS[config.hidden_act]
         self.dropout = nn.Dropout(config.dropout)
 
@@ -176,7 +180,7 @@ class Block(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = Attention(config)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.mlp = FeedForward(config)
+        self.mlp = MixtureOfExperts(config, FeedForward) if config.use_moe else FeedForward(config)
 
     def forward(
         self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None = None, cache: LayerCache | None = None
@@ -213,7 +217,10 @@ class Transformer(nn.Module):
             mask = causal_mask(time, past + time, tokens.device)  # [time, length]
 
         frequencies = rotary_frequencies(self.config.head_size, self.config.rope_theta, tokens.device)  # [head/2]
-        rotary = rotary_table(positions, frequencies)  # 2 × [batch or 1, 1, time, head/2]
+        if self.config.inference_rope_scaling:
+            rotary = yarn_table(positions, frequencies, self.config)  # 2 × [batch or 1, 1, time, head/2]
+        else:
+            rotary = rotary_table(positions, frequencies)  # 2 × [batch or 1, 1, time, head/2]
         x = self.dropout(self.embed_tokens(tokens))  # [batch, time, hidden]
         for index, block in enumerate(self.layers):
             x = block(x, rotary, mask, None if cache is None else cache.layers[index])  # [batch, time, hidden]

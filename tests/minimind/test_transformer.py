@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from minimind.config import MINIMIND2, MODEL_PRESETS, ModelConfig
 from minimind.model.cache import Cache
 from minimind.model.transformer import MiniMind, RMSNorm, apply_rotary, rotary_frequencies, rotary_table
+from tests.minimind.reference import reference_logits
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 61}
 CONFIGS = {
@@ -22,63 +22,6 @@ CONFIGS = {
         **SHAPE, num_key_value_heads=1, head_dim=12, tie_word_embeddings=False
     ),
 }
-
-
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """The reference below is the network once more, from the papers: loops and explicit matrices, no shared code."""
-    return x / torch.sqrt((x * x).mean(-1, keepdim=True) + eps) * weight
-
-
-def rotate(vector: Tensor, position: int, theta: float) -> Tensor:
-    """RoFormer's block-diagonal rotation matrix for one position, its pairs half a head apart, times `vector`."""
-    size = vector.shape[-1]
-    matrix = torch.zeros(size, size, dtype=vector.dtype)
-    for pair in range(size // 2):
-        angle = position * theta ** (-2 * pair / size)
-        partner = pair + size // 2
-        matrix[pair, pair] = matrix[partner, partner] = math.cos(angle)
-        matrix[pair, partner], matrix[partner, pair] = -math.sin(angle), math.sin(angle)
-    return matrix @ vector
-
-
-def attention(x: Tensor, weights: Mapping[str, Tensor], config: ModelConfig) -> Tensor:
-    """One sequence [time, hidden]; every query head by itself, every position by itself."""
-    size, heads = config.head_size, config.num_attention_heads
-    share = heads // config.num_key_value_heads
-    outputs = []
-    for head in range(heads):
-        group = head // share
-        query = x @ weights["q_proj.weight"][head * size : (head + 1) * size].T
-        key = x @ weights["k_proj.weight"][group * size : (group + 1) * size].T
-        value = x @ weights["v_proj.weight"][group * size : (group + 1) * size].T
-        if config.qk_norm:
-            query = rms_norm(query, weights["q_norm.weight"], config.rms_norm_eps)
-            key = rms_norm(key, weights["k_norm.weight"], config.rms_norm_eps)
-        query = torch.stack([rotate(row, position, config.rope_theta) for position, row in enumerate(query)])
-        key = torch.stack([rotate(row, position, config.rope_theta) for position, row in enumerate(key)])
-        rows = []
-        for position in range(len(x)):
-            scores = (key[: position + 1] @ query[position]) / math.sqrt(size)
-            exponentials = torch.exp(scores - scores.max())
-            rows.append((exponentials / exponentials.sum()) @ value[: position + 1])
-        outputs.append(torch.stack(rows))
-    return torch.cat(outputs, dim=-1) @ weights["o_proj.weight"].T
-
-
-def reference_logits(tokens: list[int], state: Mapping[str, Tensor], config: ModelConfig) -> Tensor:
-    """[time, vocabulary] in float64, from a state dict of the released names."""
-    state = {name: tensor.double() for name, tensor in state.items()}
-    x = state["model.embed_tokens.weight"][tokens]
-    for layer in range(config.num_hidden_layers):
-        prefix = f"model.layers.{layer}."
-        weights = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        of_attention = {name.removeprefix("self_attn."): tensor for name, tensor in weights.items()}
-        normed = rms_norm(x, weights["input_layernorm.weight"], config.rms_norm_eps)
-        x = x + attention(normed, of_attention, config)
-        normed = rms_norm(x, weights["post_attention_layernorm.weight"], config.rms_norm_eps)
-        gate, up = normed @ weights["mlp.gate_proj.weight"].T, normed @ weights["mlp.up_proj.weight"].T
-        x = x + (gate / (1 + torch.exp(-gate)) * up) @ weights["mlp.down_proj.weight"].T
-    return rms_norm(x, state["model.norm.weight"], config.rms_norm_eps) @ state["lm_head.weight"].T
 
 
 @pytest.fixture(params=CONFIGS)
