@@ -7,6 +7,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from minimind_tui.figures import number
+
 _BLOCK = 64
 _SMOOTHING = 0.9
 _SMOOTH_FROM = 32
@@ -222,16 +224,9 @@ def tick_label(value: float, step: float) -> str:
 
 
 def figure(value: float) -> str:
-    """`value` for a read-out: four significant digits, thousands grouped."""
-    if not math.isfinite(value):
-        return str(value)
-    if value == int(value) and abs(value) < 1e12:
-        return f"{int(value):,}"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if abs(value) < 1e-3:
-        return f"{value:.2e}"
-    return f"{value:.4g}"
+    """`value` for a read-out: whole numbers grouped by thousands, others to four significant digits."""
+    is_whole = math.isfinite(value) and value == int(value) and abs(value) < 1e12
+    return f"{int(value):,}" if is_whole else number(value)
 
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))

@@ -7,14 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region
 from textual.reactive import reactive
-from textual.strip import Strip
-from textual.widget import Widget
 
 from minimind.events import Text
 from minimind.safe_text import clean_line
@@ -32,7 +28,7 @@ from minimind_tui.plot import (
     tick_label,
 )
 from minimind_tui.rows import cut, fit_right, width_of
-from minimind_tui.speech import Speaker
+from minimind_tui.widgets.painted import Painted, Row, StyleKey
 
 MARKERS = "*o+x#@%&"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -72,11 +68,7 @@ class _Layout:
     shows_axis: bool
 
 
-_Row = list[tuple[str, str | int]]
-"""A drawn row: pieces of text with the component class, or the owner, that styles them."""
-
-
-class LineChart(Speaker, Widget, can_focus=True):
+class LineChart(Painted, can_focus=True):
     """A chart of several series. `append` and `set_series` may be called at any rate: it is drawn once a refresh.
 
     Left and right move a cursor that reads values out, `y` switches to a logarithmic axis, `e` to an exponential
@@ -123,9 +115,6 @@ class LineChart(Speaker, Widget, can_focus=True):
         self._series: dict[str, _Series] = {}
         self._cursor: int | None = None
         self._layout_now: _Layout | None = None
-        self._rows: list[_Row] = []
-        self._strips: list[Strip] = []
-        self._is_pending = False
 
     # --- data ---------------------------------------------------------------------------------------------------
 
@@ -140,29 +129,29 @@ class LineChart(Speaker, Widget, can_focus=True):
         if name not in self._series:
             self._put(name, Curve(), None)
         self._series[name].curve.append(x, y)
-        self._schedule()
+        self.schedule()
 
     def remove_series(self, name: str) -> None:
         """Take a series away; the others keep their colours."""
         if self._series.pop(name, None) is not None:
-            self._schedule()
+            self.schedule()
 
     def clear(self) -> None:
         """Take all series away."""
         self._series.clear()
         self._cursor = None
-        self._schedule()
+        self.schedule()
 
     def set_references(self, references: Sequence[Reference]) -> None:
         """Draw these horizontal lines."""
         if tuple(references) != self._references:
             self._references = tuple(references)
-            self._schedule()
+            self.schedule()
 
     def set_title(self, title: Text | str) -> None:
         """Name the chart."""
         self._title = title
-        self._schedule()
+        self.schedule()
 
     def _put(self, name: str, curve: Curve, label: Text | str | None) -> None:
         known = self._series.get(name)
@@ -173,7 +162,7 @@ class LineChart(Speaker, Widget, can_focus=True):
             color = known.color
             label = known.label if label is None else label
         self._series[name] = _Series(clean_line(name) if label is None else label, color, curve)
-        self._schedule()
+        self.schedule()
 
     # --- keys -----------------------------------------------------------------------------------------------------
 
@@ -189,12 +178,12 @@ class LineChart(Speaker, Widget, can_focus=True):
         else:
             self._cursor += columns
         self._cursor = max(0, min(layout.plot_width - 1, self._cursor))
-        self._schedule()
+        self.schedule()
 
     def action_drop_cursor(self) -> None:
         """Put the cursor away."""
         self._cursor = None
-        self._schedule()
+        self.schedule()
 
     def action_toggle_log(self) -> None:
         """Linear or logarithmic."""
@@ -218,64 +207,20 @@ class LineChart(Speaker, Widget, can_focus=True):
 
     def watch_logarithmic(self) -> None:
         """Draw anew."""
-        self._schedule()
+        self.schedule()
 
     def watch_smoothed(self) -> None:
         """Draw anew."""
-        self._schedule()
-
-    def relabel(self) -> None:
-        """Speak again."""
-        self._schedule()
-
-    def on_resize(self) -> None:
-        """Draw for the new size at once."""
-        self._draw(everything=True)
-
-    def notify_style_update(self) -> None:
-        """Take the new colours."""
-        super().notify_style_update()
-        if self.is_attached and self._rows:
-            self._draw(everything=True)
-
-    def _schedule(self) -> None:
-        """Draw soon, once however many ask."""
-        if self.is_attached and not self._is_pending:
-            self._is_pending = True
-            self.call_later(self._draw)
-
-    def _draw(self, everything: bool = False) -> None:
-        self._is_pending = False
-        width, height = self.size
-        if width < 1 or height < 1:
-            return
-        rows = self._compose_rows(width, height)
-        old = self._rows
-        same_shape = len(old) == len(rows) and not everything
-        self._rows = rows
-        if not same_shape:
-            self._strips = [self._strip(row, width) for row in rows]
-            self.refresh()
-            return
-        regions = []
-        for y, (before, after) in enumerate(zip(old, rows, strict=True)):
-            if before != after:
-                self._strips[y] = self._strip(after, width)
-                regions.append(Region(0, y, _last_change(before, after, width), 1))
-        if regions:
-            self.refresh(*regions)
-
-    def render_line(self, y: int) -> Strip:
-        """The row `y`."""
-        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
+        self.schedule()
 
     # --- what to draw -----------------------------------------------------------------------------------------------
 
-    def _compose_rows(self, width: int, height: int) -> list[_Row]:
+    def paint(self, width: int, height: int) -> list[Row]:
+        """Header, plot, axis."""
         layout = self._layout_now = self._make_layout(width, height)
         header = self._header()
         if layout is None:
-            blank: list[_Row] = [[] for _ in range(height - 1)]
+            blank: list[Row] = [[] for _ in range(height - 1)]
             if not self._series and height > 2:
                 blank[(height - 1) // 2] = [
                     (" " * max(0, (width - width_of(self.t("chart.empty"))) // 2), "text"),
@@ -314,10 +259,10 @@ class LineChart(Speaker, Widget, can_focus=True):
             return log_axis(low, high if high > low else low * 10, count)
         return linear_axis(low, high, count)
 
-    def _plot(self, layout: _Layout) -> list[_Row]:
+    def _plot(self, layout: _Layout) -> list[Row]:
         """The rows with the curves, each with its part of the axis on the left."""
         canvas = Canvas(layout.plot_width, layout.plot_height, braille=not self.ascii_only)
-        overlay: dict[tuple[int, int], tuple[str, str | int]] = {}
+        overlay: dict[tuple[int, int], tuple[str, StyleKey]] = {}
         self._draw_references(layout, overlay)
         lettered = not self.ascii_only and len(self._series) > 1 and not has_colors(self.app)
         for series in self._series.values() if self.smoothed else ():
@@ -330,7 +275,7 @@ class LineChart(Speaker, Widget, can_focus=True):
         ticks = self._tick_rows(layout)
         rule = "|" if self.ascii_only else "│"
         joint = "+" if self.ascii_only else "┤"
-        rows: list[_Row] = []
+        rows: list[Row] = []
         for y in range(layout.plot_height):
             label = ticks.get(y)
             left = fit_right(label or "", layout.gutter - 1) + (joint if label else rule)
@@ -340,7 +285,7 @@ class LineChart(Speaker, Widget, can_focus=True):
     def _spans(self, curve: Curve, layout: _Layout, canvas: Canvas) -> list[Span | None]:
         return curve.columns(layout.x_low, layout.x_high, canvas.dots_across)
 
-    def _draw_references(self, layout: _Layout, overlay: dict[tuple[int, int], tuple[str, str | int]]) -> None:
+    def _draw_references(self, layout: _Layout, overlay: dict[tuple[int, int], tuple[str, StyleKey]]) -> None:
         """Dashed lines under the curves, each with its name at the right end."""
         dash = "-" if self.ascii_only else "╌"
         for reference in self._references:
@@ -359,7 +304,7 @@ class LineChart(Speaker, Widget, can_focus=True):
         series: _Series,
         number: int,
         layout: _Layout,
-        overlay: dict[tuple[int, int], tuple[str, str | int]],
+        overlay: dict[tuple[int, int], tuple[str, StyleKey]],
     ) -> None:
         """Without colours: the series' letter on its curve every dozen columns."""
         for x in range(3 + 4 * number % 12, layout.plot_width, 12):
@@ -369,15 +314,15 @@ class LineChart(Speaker, Widget, can_focus=True):
             if 0 <= share <= 1:
                 overlay[round((1 - share) * (layout.plot_height - 1)), x] = (_LETTERS[number % 26], series.color)
 
-    def _body(self, canvas: Canvas, overlay: dict[tuple[int, int], tuple[str, str | int]], y: int, rule: str) -> _Row:
+    def _body(self, canvas: Canvas, overlay: dict[tuple[int, int], tuple[str, StyleKey]], y: int, rule: str) -> Row:
         """One row of the grid as pieces of equal style."""
-        pieces: _Row = []
+        pieces: Row = []
         x = 0
         while x < canvas.width:
             placed = overlay.get((y, x))
             bits, owner = canvas.bits[y][x], canvas.owners[y][x]
             text: str
-            style: str | int
+            style: StyleKey
             if placed is not None and not (placed[1] == _REFERENCE and bits):
                 text, style = placed
             elif bits:
@@ -428,10 +373,10 @@ class LineChart(Speaker, Widget, can_focus=True):
                 free_from = start + len(label) + 1
         return " " * layout.gutter + "".join(row) + name
 
-    def _header(self) -> _Row:
+    def _header(self) -> Row:
         """The title and, for each series, its mark, its name and its value: the latest, or the one at the cursor."""
         title = clean_line(self._title if isinstance(self._title, str) else self.say(self._title))
-        row: _Row = [(f"{title}  " if title else "", "title")]
+        row: Row = [(f"{title}  " if title else "", "title")]
         at = self._cursor_x()
         if at is not None:
             row.append((f"{figure(at)}: ", "cursor"))
@@ -466,25 +411,9 @@ class LineChart(Speaker, Widget, can_focus=True):
 
     # --- colours ------------------------------------------------------------------------------------------------------
 
-    def _strip(self, row: _Row, width: int) -> Strip:
-        base = self.rich_style
-        segments = [Segment(text, base + self._style(style)) for text, style in row if text]
-        return Strip(segments).adjust_cell_length(width, base)
-
-    def _style(self, style: str | int) -> Style:
-        if isinstance(style, str):
-            return self.get_component_rich_style(f"line-chart--{style}", partial=True)
-        found = series_style(self.app, style % _RAW)
-        return found + Style(dim=True) if style >= _RAW else found
-
-
-def _last_change(before: _Row, after: _Row, width: int) -> int:
-    """The column after the last cell that differs (Textual sends a row from its left edge to there)."""
-    old = [(character, style) for text, style in before for character in text]
-    new = [(character, style) for text, style in after for character in text]
-    if len(old) != len(new) or any(width_of(character) != 1 for character, _ in new):
-        return width
-    for x in range(len(new) - 1, -1, -1):
-        if old[x] != new[x]:
-            return x + 1
-    return width
+    def style_of(self, key: StyleKey) -> Style:
+        """A part's component style, or a series' colour (dim for its unsmoothed curve)."""
+        if not isinstance(key, int):
+            return self.get_component_rich_style(f"line-chart--{key}", partial=True)
+        found = series_style(self.app, key % _RAW)
+        return found + Style(dim=True) if key >= _RAW else found
