@@ -41,6 +41,20 @@ State = Literal[
     "elsewhere",
     "unreadable",
 ]
+STATE_NAMES: dict[State, Text] = {
+    "created": Text("not started", "未启动"),
+    "running": Text("running", "运行中"),
+    "paused": Text("paused", "已暂停"),
+    "stopping": Text("stopping", "停止中"),
+    "finished": Text("finished", "已完成"),
+    "stopped": Text("stopped", "已停止"),
+    "failed": Text("failed", "出错"),
+    "out-of-memory": Text("out of memory", "内存不足"),
+    "killed": Text("killed", "被终止"),
+    "lost": Text("lost", "失去踪迹"),
+    "elsewhere": Text("elsewhere", "在别处"),
+    "unreadable": Text("unreadable", "无法读取"),
+}
 LIVE_STATES: frozenset[State] = frozenset({"running", "paused", "stopping"})
 RESUMABLE_STATES: frozenset[State] = frozenset({"created", "stopped", "failed", "out-of-memory", "killed", "lost"})
 

@@ -29,12 +29,14 @@ from minimind.training.processes import host_name
 from minimind.training.recorder import Recorder
 from minimind.training.run_events import TimedEvent
 from minimind.training.run_files import EVENTS, LOCK, RUN, read_json, take_lock, write_atomic
-from minimind.training.run_status import LIVE_STATES, RunStatus, State, status_of
+from minimind.training.run_status import LIVE_STATES, RESUMABLE_STATES, STATE_NAMES, RunStatus, State, status_of
 from minimind.training.run_view import FORMAT, CheckpointFile, Glance, RunView
 from minimind.training.series import Series
 
 __all__ = [
     "LIVE_STATES",
+    "RESUMABLE_STATES",
+    "STATE_NAMES",
     "CheckpointFile",
     "Control",
     "Glance",

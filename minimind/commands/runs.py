@@ -1,0 +1,256 @@
+"""``minimind runs``: list, show, watch, stop, pause, resume, save, delete and compare training runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minimind.commands.columns import in_columns
+from minimind.commands.output import Output
+from minimind.commands.run_text import (
+    checkpoint_data,
+    comparison,
+    duration,
+    figures,
+    follow,
+    moment,
+    number,
+    plain_numbers,
+    run_data,
+    size,
+    status_data,
+    status_lines,
+)
+from minimind.errors import UserError
+from minimind.events import Text
+from minimind.safe_text import clean_line
+from minimind.training import launch
+from minimind.training.runs import (
+    STATE_NAMES,
+    RunStatus,
+    RunView,
+    Want,
+    delete_run,
+    find_run,
+    list_runs,
+    request,
+)
+
+_INTERRUPTED = 130
+_WELL = frozenset({"created", "running", "paused", "stopping", "finished", "stopped"})
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``runs`` and its subcommands."""
+    parser = subparsers.add_parser("runs", help="training runs / 训练任务")
+    commands = parser.add_subparsers(metavar="ACTION", required=True)
+
+    def add(name: str, function: Callable[[argparse.Namespace, Output], int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=function)
+        return command
+
+    add("list", _list, "all runs, newest first / 列出全部训练，新的在前")
+    _add_run(add("show", _show, "what a run was asked for and what became of it / 查看一个训练的设置与结果"))
+    watch = add("watch", _watch, "print a run's records as they come / 实时打印训练记录")
+    _add_run(watch)
+    watch.add_argument(
+        "--follow",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on until the run ends (default) / 一直跟到训练结束（默认）",
+    )
+    stop = add("stop", _stop, "save and stop / 保存并停止")
+    _add_run(stop)
+    stop.add_argument("--now", action="store_true", help="kill it without saving / 不保存，立即强制结束")
+    stop.add_argument("--wait", action="store_true", help="return when it has ended / 等到结束再返回")
+    _add_run(add("pause", _pause, "pause after the current step, memory is kept / 当前步后暂停，内存保留"))
+    resume = add("resume", _resume, "go on: after a pause, or from the newest checkpoint / 继续：从暂停处或最新检查点")
+    _add_run(resume)
+    resume.add_argument(
+        "--take-over",
+        action="store_true",
+        help="also if it was started on another machine that is gone / 即使它在另一台（已不在的）机器上启动",
+    )
+    _add_run(add("save", _save, "save a checkpoint now / 立即保存检查点"))
+    remove = add("rm", _remove, "delete runs with their checkpoints / 删除训练及其检查点")
+    remove.add_argument("runs", nargs="+", metavar="RUN", help=_RUN_HELP)
+    remove.add_argument("--yes", action="store_true", help="do not ask / 不再确认")
+    compare = add("compare", _compare, "two runs side by side / 并排比较两个训练")
+    compare.add_argument("runs", nargs=2, metavar="RUN", help=_RUN_HELP)
+
+
+_RUN_HELP = "id, its beginning or last part, name, path, or 'last' / 编号、其开头或末段、名称、路径，或 last"
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="RUN", help=_RUN_HELP)
+
+
+def _list(_arguments: argparse.Namespace, output: Output) -> int:
+    views = list_runs()
+    if output.as_json:
+        for view in views:
+            output.emit(run_data(view), "")
+        return 0
+    if not views:
+        output.say(Text("no runs yet: minimind train starts one", "还没有训练：用 minimind train 开始"))
+        return 0
+    header = (("run", "编号"), ("state", "状态"), ("step", "步数"), ("loss", "损失"), ("name", "名称"))
+    rows = [[output.pick(*title) for title in header]]
+    for view in views:
+        glance = view.glance()
+        loss = glance.latest.get("loss")
+        rows.append(
+            [
+                clean_line(view.id, 60),
+                STATE_NAMES[view.status().state].of(output.language),
+                "" if glance.step is None else str(glance.step),
+                "" if loss is None else number(loss),
+                view.name,
+            ]
+        )
+    output.emit({}, in_columns(rows))
+    return 0
+
+
+def _show(arguments: argparse.Namespace, output: Output) -> int:
+    view = _read(find_run(arguments.id))
+    status, checkpoints = view.status(), view.checkpoints()
+    data: dict[str, Any] = {
+        **run_data(view),
+        "latest": plain_numbers(view.latest),
+        "elapsed": view.elapsed,
+        "parent": view.parent,
+        "config": view.config.to_dict(),
+        "checkpoints": [checkpoint_data(checkpoint) for checkpoint in checkpoints],
+        "bad_records": view.bad_records,
+    }
+    lines = [f"{view.id}  {view.name}".rstrip(), *status_lines(status, output)]
+    if view.series:
+        lines += [f"step {view.step}  {duration(view.elapsed)}", figures(view.latest)]
+    lines.append("")
+    lines.append(
+        in_columns(
+            [name, clean_line(str(value), 100)] for name, value in view.config.to_dict().items() if value is not None
+        )
+    )
+    if checkpoints:
+        lines += ["", output.pick("checkpoints", "检查点")]
+        lines.append(
+            in_columns(
+                [f"step {checkpoint.step}", size(checkpoint.size), moment(checkpoint.time)]
+                for checkpoint in checkpoints
+            )
+        )
+    lines += ["", str(view.directory)]
+    output.emit(data, "\n".join(lines))
+    return 0
+
+
+def _watch(arguments: argparse.Namespace, output: Output) -> int:
+    directory = find_run(arguments.id)
+    try:
+        status = follow(directory, output, wait=arguments.follow)
+    except KeyboardInterrupt:
+        output.say(
+            Text(
+                f"\nno longer watching; {directory.name} goes on (minimind runs stop {directory.name} would stop it)",
+                f"\n已不再观看；{directory.name} 仍在继续（minimind runs stop {directory.name} 可停止它）",
+            )
+        )
+        return _INTERRUPTED
+    return _report(directory, status, output)
+
+
+def _stop(arguments: argparse.Namespace, output: Output) -> int:
+    directory = find_run(arguments.id)
+    launch.stop(directory, force=arguments.now)
+    view = RunView(directory)
+    status = view.status()
+    while arguments.wait and status.live:
+        time.sleep(0.05)
+        status = view.status()
+    return _report(directory, status, output)
+
+
+def _pause(arguments: argparse.Namespace, output: Output) -> int:
+    return _ask(find_run(arguments.id), output, want="pause")
+
+
+def _save(arguments: argparse.Namespace, output: Output) -> int:
+    return _ask(find_run(arguments.id), output, save=True)
+
+
+def _ask(directory: Path, output: Output, *, want: Want | None = None, save: bool = False) -> int:
+    """Ask something of a run that lives."""
+    _live_status(directory)
+    request(directory, want=want, save=save)
+    return _report(directory, RunView(directory).status(), output)
+
+
+def _resume(arguments: argparse.Namespace, output: Output) -> int:
+    directory = find_run(arguments.id)
+    if RunView(directory).status().live:
+        return _ask(directory, output, want="run")
+    launch.resume(directory, take_over=arguments.take_over)
+    return _report(directory, RunView(directory).status(), output)
+
+
+def _remove(arguments: argparse.Namespace, output: Output) -> int:
+    directories = [find_run(text) for text in arguments.runs]
+    if not arguments.yes:
+        _confirm(directories, output)
+    for directory in directories:
+        delete_run(directory)
+        output.emit({"deleted": str(directory)}, output.pick(f"deleted {directory.name}", f"已删除 {directory.name}"))
+    return 0
+
+
+def _confirm(directories: list[Path], output: Output) -> None:
+    """Ask the person. Raises UserError without an answer of yes, and where nobody can be asked."""
+    names = ", ".join(clean_line(directory.name, 60) for directory in directories)
+    if not sys.stdin.isatty():
+        raise UserError(f"{names}: add --yes to delete without asking", f"{names}：加上 --yes 才会不询问直接删除")
+    output.say(Text(f"delete {names} with all checkpoints? [y/N]", f"删除 {names} 及全部检查点？[y/N]"))
+    if sys.stdin.readline().strip().lower() not in ("y", "yes", "是"):
+        raise UserError("nothing was deleted", "没有删除任何东西")
+
+
+def _compare(arguments: argparse.Namespace, output: Output) -> int:
+    first, second = (_read(find_run(text)) for text in arguments.runs)
+    output.emit(*comparison(first, second, output))
+    return 0
+
+
+def _read(directory: Path) -> RunView:
+    """A view that has taken in everything recorded so far."""
+    view = RunView(directory)
+    view.refresh()
+    while view.behind:
+        view.refresh()
+    view.close()
+    return view
+
+
+def _live_status(directory: Path) -> RunStatus:
+    """The status of a run that lives. Raises UserError for any other."""
+    status = RunView(directory).status()
+    if not status.live:
+        raise UserError(
+            f"{directory.name}: is not running ({status.reason.en})",
+            f"{directory.name}：没有在运行（{status.reason.zh}）",
+        )
+    return status
+
+
+def _report(directory: Path, status: RunStatus, output: Output) -> int:
+    """Say how a run stands; the exit status tells whether it went wrong."""
+    output.emit(
+        {"kind": "status", "id": directory.name, **status_data(status)}, "\n".join(status_lines(status, output))
+    )
+    return 0 if status.state in _WELL else 1
