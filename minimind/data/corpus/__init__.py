@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from minimind.data.corpus import descriptions, dialogues, preferences, stories
 from minimind.data.corpus.world import Choice, Split
+from minimind.events import Language
 
 __all__ = [
     "FIXED_PROMPTS",
@@ -20,10 +21,12 @@ __all__ = [
     "Split",
     "Turn",
     "dialogue",
+    "language_of",
     "preference",
     "pretrain_document",
     "pretrain_documents",
     "records",
+    "texts",
     "write_jsonl",
 ]
 
@@ -114,6 +117,24 @@ class Written(NamedTuple):
 
     rows: int
     size: int
+
+
+def texts(size: int, *, seed: int = 0, split: Split = "train") -> Iterator[str]:
+    """At least `size` bytes of everything a tokenizer should know: documents, and every fourth time a conversation."""
+    made = index = 0
+    while made < size:
+        parts = [pretrain_document(index, seed=seed, split=split)]
+        if index % 4 == 0:
+            conversation = dialogue(index, seed=seed, split=split)["conversations"]
+            parts += [f"{turn['role']}\n{turn['content']}" for turn in conversation]
+        yield from parts
+        made += sum(len(part.encode()) for part in parts)
+        index += 1
+
+
+def language_of(document: str) -> Language:
+    """The language of a document of this corpus; one without words counts as English."""
+    return "zh" if any("\u4e00" <= character <= "\u9fff" for character in document) else "en"
 
 
 def write_jsonl(
