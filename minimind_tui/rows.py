@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len, set_cell_size
 
 width_of = cell_len
+_LEAST_COLUMN = 4
 
 
 def cut(text: str, width: int) -> str:
@@ -23,3 +26,14 @@ def fit_right(text: str, width: int) -> str:
     """Like `fit`, with the padding on the left."""
     short = cut(text, width)
     return " " * (width - cell_len(short)) + short
+
+
+def share_widths(wanted: Sequence[int], room: int) -> list[int]:
+    """Column widths that fit `room`: narrow columns get what they want, wide ones share the rest."""
+    widths = [max(1, width) for width in wanted]
+    while sum(widths) > room:
+        widest = max(widths)
+        if widest <= _LEAST_COLUMN:
+            break
+        widths[widths.index(widest)] -= 1
+    return widths

@@ -32,6 +32,7 @@ from minimind_tui.widgets.painted import Painted, Row, StyleKey
 
 MARKERS = "*o+x#@%&"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_WIDE_RANGE = 1000
 _RAW, _REFERENCE = 1000, 2000
 """Owners of cells: a series' number; plus _RAW for its unsmoothed curve; _REFERENCE for a reference line."""
 
@@ -97,7 +98,8 @@ class LineChart(Painted, can_focus=True):
         Binding("escape", "drop_cursor", "chart.key.drop_cursor", show=False),
     ]
 
-    logarithmic: reactive[bool] = reactive(False, init=False)
+    logarithmic: reactive[bool | None] = reactive[bool | None](None, init=False)
+    """None: linear, or with `auto_log` whatever the data's range asks for."""
     smoothed: reactive[bool] = reactive(False, init=False)
 
     def __init__(
@@ -106,10 +108,12 @@ class LineChart(Painted, can_focus=True):
         *,
         axis: Text | str = "",
         references: Sequence[Reference] = (),
+        auto_log: bool = False,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
         super().__init__(id=id, classes=classes)
+        self._auto_log, self._is_log = auto_log, False
         self._title, self._axis_name = title, axis
         self._references = tuple(references)
         self._series: dict[str, _Series] = {}
@@ -124,10 +128,10 @@ class LineChart(Painted, can_focus=True):
         """Give the whole of a series (in any order of x)."""
         self._put(name, Curve(xs, ys), label)
 
-    def append(self, name: str, x: float, y: float) -> None:
+    def append(self, name: str, x: float, y: float, *, label: Text | str | None = None) -> None:
         """Add a point to a series, which begins with it if need be."""
         if name not in self._series:
-            self._put(name, Curve(), None)
+            self._put(name, Curve(), label)
         self._series[name].curve.append(x, y)
         self.schedule()
 
@@ -187,7 +191,7 @@ class LineChart(Painted, can_focus=True):
 
     def action_toggle_log(self) -> None:
         """Linear or logarithmic."""
-        self.logarithmic = not self.logarithmic
+        self.logarithmic = not self._is_log
 
     def action_toggle_smooth(self) -> None:
         """As measured, or averaged."""
@@ -252,7 +256,9 @@ class LineChart(Painted, can_focus=True):
         ranges = [curve.extremes(0, len(curve)) for curve in curves]
         marks = [reference.value for reference in self._references if math.isfinite(reference.value)]
         low, high = min([r[0] for r in ranges] + marks), max([r[1] for r in ranges] + marks)
-        if self.logarithmic and high > 0:
+        wide = self._auto_log and low > 0 and high > _WIDE_RANGE * low
+        self._is_log = high > 0 and (wide if self.logarithmic is None else self.logarithmic)
+        if self._is_log:
             if low <= 0:
                 positive = [y for curve in curves for y in curve.ys if y > 0]
                 low = min(positive, default=high / 10)
@@ -386,7 +392,7 @@ class LineChart(Painted, can_focus=True):
             index = curve.nearest(at) if at is not None else len(curve) - 1
             value = figure(curve.ys[index]) if index is not None and len(curve) else "–"
             row += [(f"{self._mark(number, series)} ", series.color), (f"{name} {value}  ", "text")]
-        flags = [self.t(f"chart.{name}") for name, on in (("log", self.logarithmic), ("smooth", self.smoothed)) if on]
+        flags = [self.t(f"chart.{name}") for name, on in (("log", self._is_log), ("smooth", self.smoothed)) if on]
         if flags:
             row.append((" ".join(flags), "axis"))
         return row
