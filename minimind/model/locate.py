@@ -1,0 +1,78 @@
+"""Which model a person means: a directory, a model that comes with the package, or a run. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minimind import paths
+from minimind.config import MODEL_PRESETS
+from minimind.errors import UserError
+from minimind.events import Text
+from minimind.safe_text import clean_line
+from minimind.training.checkpoint import latest, steps
+from minimind.training.run_files import CHECKPOINTS, RUN
+from minimind.training.runs import find_run
+
+CONFIG = "config.json"
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Names of the models that come with the package."""
+    directory = paths.shipped_models()
+    if not directory.is_dir():
+        return ()
+    return tuple(sorted(entry.name for entry in directory.iterdir() if (entry / CONFIG).is_file()))
+
+
+def locate_model(name: str | Path) -> Path:
+    """The directory with the weights that `name` means.
+
+    A directory of a model, or a file in it; a run's directory, its id or the beginning of it, which mean its newest
+    valid checkpoint; the name of a model that comes with the package. Raises UserError where there is none.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        path = path.parent
+    if (path / RUN).is_file():
+        return newest_checkpoint(path / CHECKPOINTS)
+    if steps(path):
+        return newest_checkpoint(path)
+    if path.is_dir():
+        return path
+    text = str(name)
+    if text in shipped_models():
+        return paths.shipped_models() / text
+    if text in MODEL_PRESETS:
+        raise _no_model(text, Text("it is an architecture without weights: train it", "它只是结构，没有权重：请先训练"))
+    if len(path.parts) != 1:
+        raise _no_model(text, Text("there is no such directory", "没有这个目录"))
+    try:
+        run = find_run(text)
+    except UserError as error:
+        raise _no_model(text, error.text) from None
+    return newest_checkpoint(run / CHECKPOINTS)
+
+
+def _no_model(name: str, why: Text) -> UserError:
+    shown, shipped = clean_line(name, 200), ", ".join(shipped_models()) or "—"
+    return UserError(
+        f"{shown}: no model: {why.en}; name a directory, a run or a model that comes with the package ({shipped})",
+        f"{shown}：没有这个模型：{why.zh}；请给出目录、训练编号或自带模型（{shipped}）",
+    )
+
+
+def newest_checkpoint(directory: Path) -> Path:
+    """The newest valid checkpoint in a run's folder of checkpoints.
+
+    Raises UserError where there is none, with what is wrong with those that are there.
+    """
+    problems: list[UserError] = []
+    found = latest(directory, problems)
+    if found is not None:
+        return found
+    if problems:
+        raise problems[0]
+    raise UserError(
+        f"{directory}: no checkpoint yet: wait for the first save, or ask for one with `minimind runs save`",
+        f"{directory}：还没有检查点：等第一次保存，或用 `minimind runs save` 要求保存",
+    )
