@@ -27,6 +27,7 @@ _DARK = Theme(
     dark=True,
     variables={
         "text-muted": "#94a0b8",
+        "rule": "#3a4356",
         "border": "#56b4e9",
         "border-blurred": "#3a4356",
         "scrollbar": "#3a4356",
@@ -51,6 +52,7 @@ _LIGHT = Theme(
     dark=False,
     variables={
         "text-muted": "#5b6472",
+        "rule": "#bdb8ad",
         "border": "#0067a5",
         "border-blurred": "#bdb8ad",
         "scrollbar": "#bdb8ad",
@@ -79,6 +81,7 @@ _ANSI = Theme(
         "ansi-background": "ansi_black",
         "ansi-foreground": "ansi_white",
         "text-muted": "ansi_default",
+        "rule": "ansi_default",
         "border": "ansi_cyan",
         "border-blurred": "ansi_default",
         "block-cursor-foreground": "ansi_black",

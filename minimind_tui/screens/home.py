@@ -1,18 +1,359 @@
-"""The first screen."""
+"""The first screen: one prominent action, three paths, the lessons of the chosen one, the runs, and the chat."""
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from lessons.lesson import LearningPath, Step, load_paths
+from lessons.progress import Progress
+from minimind.config import train_preset
+from minimind.errors import UserError
+from minimind.events import Text
+from minimind.safe_text import clean_line
+from minimind_tui.figures import number, percent, rough_duration
+from minimind_tui.rows import cut, fit, width_of
 from minimind_tui.screens.base import MiniMindScreen
+from minimind_tui.screens.run_actions import STATE_MARKS
+from minimind_tui.supervisor import RunList, RunSummary
+from minimind_tui.widgets.card import Card
+from minimind_tui.widgets.list_table import Column, ListTable, TableRow
+from minimind_tui.widgets.painted import Row
 from minimind_tui.widgets.phrase import Phrase
+
+_POLL_SECONDS = 1.0
+_FIRST_MODEL = "nano"
+_MOST_PATHS = 3
+
+_LESSON_COLUMNS = (
+    Column("home.column.lesson", 0),
+    Column("home.column.minutes", 8, right=True),
+    Column("home.column.done", 5, right=True),
+)
+_RUN_COLUMNS = (
+    Column("home.column.run", 0),
+    Column("home.column.progress", 5, right=True),
+    Column("home.column.loss", 6, right=True),
+    Column("home.column.age", 9, right=True, appears_at=56),
+)
+
+
+class HomeList(ListTable):
+    """A table that lets go of the cursor at its ends."""
+
+    def action_move(self, rows: int) -> None:
+        """Move, or leave to the neighbour in that direction."""
+        before = self.current
+        super().action_move(rows)
+        if abs(rows) == 1 and self.current == before and isinstance(self.screen, HomeScreen):
+            self.screen.action_walk("down" if rows > 0 else "up")
+
+
+@dataclass(slots=True)
+class _Course:
+    """What was read of the course: the paths, what is done, and what went wrong."""
+
+    paths: tuple[LearningPath, ...] = ()
+    progress: Progress = field(default_factory=Progress)
+    problem: Text | None = None
 
 
 class HomeScreen(MiniMindScreen):
-    """Where one starts: the paths, the lessons, the runs, and one prominent action."""
+    """Where one starts, and comes back to."""
 
     TITLE_KEY = "home.title"
+    DEFAULT_CSS = """
+    HomeScreen #tagline { height: 1; margin: 0 2; color: $text-muted; }
+    HomeScreen #paths { height: 4; }
+    HomeScreen.-tall #paths { height: 6; }
+    HomeScreen.-tall #paths Card { height: 6; }
+    HomeScreen.-tall #tagline { margin: 1 2; }
+    HomeScreen #columns { height: 1fr; }
+    HomeScreen #columns > Vertical { width: 1fr; padding: 0 1 0 0; }
+    HomeScreen #about { height: 1; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    HomeScreen.-tall #about { height: 2; text-wrap: wrap; }
+    HomeScreen #no-runs { height: 1fr; padding: 0 1; color: $text-muted; display: none; }
+    HomeScreen.-no-runs #no-runs { display: block; }
+    HomeScreen.-no-runs #runs { display: none; }
+    """
+    AUTO_FOCUS = "#train"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "train", "home.key.train"),
+        *(Binding(key, f"walk('{key}')", f"home.key.{key}", show=False) for key in ("up", "down", "left", "right")),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._course = _Course()
+        self._path = 1
+        self._list = RunList()
+        self._runs: list[RunSummary] = []
+        self._has_looked = False
+
+    # --- what it is made of -----------------------------------------------------------------------------------------
 
     def compose_body(self) -> ComposeResult:
-        """The tagline."""
-        yield Phrase("home.tagline")
+        """From the top: tagline, the action, the paths, and lessons beside runs and chat."""
+        yield Phrase("home.tagline", id="tagline")
+        yield Card(id="train", classes="-prominent")
+        with Horizontal(id="paths"):
+            for number_ in range(_MOST_PATHS):
+                yield Card(id=f"path-{number_}")
+        with Horizontal(id="columns"):
+            with Vertical():
+                yield HomeList(_LESSON_COLUMNS, id="lessons")
+                yield Static(markup=False, id="about")
+            with Vertical():
+                yield HomeList(_RUN_COLUMNS, id="runs")
+                yield Phrase("home.no_runs", id="no-runs")
+                yield Card(id="chat")
+
+    def on_mount(self) -> None:
+        """Show what is known without reading anything; the rest follows after the first paint."""
+        self.relabel()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """More air where there is room."""
+        super().on_resize(event)
+        self.set_class(event.size.height >= 30, "-tall")
+        self.relabel()
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Read progress again and follow the runs."""
+        super().on_screen_resume(event)
+        self._follow()
+
+    def on_screen_suspend(self) -> None:
+        """Nobody looks: stop reading."""
+        self.workers.cancel_group(self, "follow")
+
+    def on_unmount(self) -> None:
+        """Let go of the files."""
+        self._list.close()
+
+    @work(group="follow", exclusive=True)
+    async def _follow(self) -> None:
+        self._course = await asyncio.to_thread(_read_course)
+        for note in [self._course.problem, *self._course.progress.notes]:
+            if note is not None:
+                self.app.tell(note, severity="warning")
+        self._show_course()
+        if self._path < len(self._course.paths):
+            following = self._course.progress.next_lesson(self._course.paths[self._path])
+            self.query_one("#lessons", HomeList).go_to(following.slug if following else "")
+        while True:
+            self._runs = await asyncio.to_thread(self._list.poll)
+            self._has_looked = True
+            self._show_runs()
+            await asyncio.sleep(_POLL_SECONDS)
+
+    # --- showing ----------------------------------------------------------------------------------------------------
+
+    def relabel(self) -> None:
+        """Speak again."""
+        self._show_course()
+        self._show_runs()
+        arrow = ">" if self.ascii_only else "▸"
+        title: Row = [(f"{arrow} {self.t('home.chat.title')}", "title")]
+        self.query_one("#chat", Card).show_rows([title, [(self.t("home.chat.about"), "quiet")]])
+
+    def _show_course(self) -> None:
+        for place in range(_MOST_PATHS):
+            card = self.query_one(f"#path-{place}", Card)
+            known = place < len(self._course.paths)
+            card.show_rows(self._path_rows(self._course.paths[place], card.size.width) if known else [])
+        self._show_lessons()
+
+    def _path_rows(self, path: LearningPath, width: int) -> list[Row]:
+        title = clean_line(self.say(path.title))
+        takes = self._takes(path.minutes)
+        chosen = self._course.paths[self._path] is path if self._path < len(self._course.paths) else False
+        mark = ("* " if self.ascii_only else "● ") if chosen else ""
+        done = sum(step.lesson is not None and self._course.progress.is_done(step.lesson) for step in path.steps)
+        count = f" {done}/{len(path.steps)}"
+        share = self._path_share(path)
+        cells = max(4, width - len(count))
+        full = round(share * cells)
+        bar, rest = ("#", ".") if self.ascii_only else ("━", "─")
+        head = fit(mark + title, max(0, width - width_of(takes) - 1))
+        rows: list[Row] = [
+            [(head, "title"), (f" {takes}", "quiet")],
+            [(bar * full, "bar"), (rest * (cells - full), "rest"), (count, "quiet")],
+        ]
+        for line in _wrap(clean_line(self.say(path.about)), width, 2):
+            rows.append([(line, "quiet")])
+        return rows
+
+    def _takes(self, minutes: int) -> str:
+        return self.t("home.minutes", n=minutes) if minutes <= 90 else self.t("home.hours", n=round(minutes / 60, 1))
+
+    def _path_share(self, path: LearningPath) -> float:
+        """How much of a path is done, by minutes."""
+        total = sum(step.minutes for step in path.steps)
+        done = sum(step.minutes * self._course.progress.share(step.lesson) for step in path.steps if step.lesson)
+        return done / total if total else 0.0
+
+    def _steps(self) -> Sequence[Step]:
+        return self._course.paths[self._path].steps if self._path < len(self._course.paths) else ()
+
+    def _show_lessons(self) -> None:
+        self.query_one("#lessons", HomeList).set_rows([self._lesson_row(step) for step in self._steps()])
+        self._show_about()
+
+    def _lesson_row(self, step: Step) -> TableRow:
+        takes = self._takes(step.minutes)
+        marks = ".o~*" if self.ascii_only else "·○◐●"
+        if step.lesson is None:
+            return TableRow(step.slug, (f"{marks[0]} {clean_line(self.say(step.title))}", takes, ""), "quiet")
+        share = self._course.progress.share(step.lesson)
+        is_done = self._course.progress.is_done(step.lesson)
+        mark = marks[3] if is_done else marks[2] if share else marks[1]
+        tone = "good" if is_done else "busy" if share else "plain"
+        done = percent(share) if share else ""
+        return TableRow(step.slug, (f"{mark} {clean_line(self.say(step.title))}", takes, done), tone)
+
+    @on(ListTable.Moved, "#lessons")
+    def _show_about(self) -> None:
+        """The question of the lesson under the cursor."""
+        slug = self.query_one("#lessons", HomeList).current
+        step = next((step for step in self._steps() if step.slug == slug), None)
+        words = clean_line(self.say(step.question)) if step else ""
+        about = self.query_one("#about", Static)
+        if str(about.content) != words:
+            about.update(Content(words))
+
+    def _show_runs(self) -> None:
+        self.set_class(self._has_looked and not self._runs, "-no-runs")
+        now = time.time()
+        self.query_one("#runs", HomeList).set_rows([self._run_row(run, now) for run in self._runs])
+        live = next((run for run in self._runs if run.status.live), None)
+        arrow = ">" if self.ascii_only else "▸"
+        if live is not None:
+            share = "" if live.share is None else percent(live.share)
+            title = self.t("home.train.live", run=live.name or live.id, share=share)
+            about = self.t("home.train.live_about")
+        elif self._runs:
+            title, about = self.t("home.train.again"), self.t("home.train.again_about")
+        else:
+            title, about = self.t("home.train.first"), self.t("home.train.first_about")
+        self.query_one("#train", Card).show_rows([[(f"{arrow} {title}", "title")], [(f"  {about}", "text")]])
+
+    def _run_row(self, run: RunSummary, now: float) -> TableRow:
+        mark, plain, tone = STATE_MARKS[run.status.state]
+        cells = (
+            f"{plain if self.ascii_only else mark} {clean_line(run.name or run.id, 100)}",
+            "" if run.share is None else percent(run.share),
+            "" if run.loss is None else number(run.loss),
+            rough_duration(now - run.created, self.language) if run.created else "",
+        )
+        return TableRow(run.id, cells, tone)
+
+    # --- doing ------------------------------------------------------------------------------------------------------
+
+    async def action_train(self) -> None:
+        """Open the form of a new run, filled in for a first model."""
+        await self.app.show_new_run(
+            {"objective": "pretrain", "model": _FIRST_MODEL} | train_preset(_FIRST_MODEL, "pretrain")
+        )
+
+    @on(Card.Pressed, "#train")
+    async def _press_train(self) -> None:
+        live = next((run for run in self._runs if run.status.live), None)
+        if live is not None:
+            await self.app.show_run(live.directory)
+        else:
+            await self.action_train()
+
+    @on(Card.Pressed, "#chat")
+    async def _press_chat(self) -> None:
+        await self.app.show_chat()
+
+    @on(Card.Pressed)
+    async def _press_path(self, event: Card.Pressed) -> None:
+        """Go on along a path: open its next lesson."""
+        _, is_path, place_text = (event.card.id or "").partition("path-")
+        place = int(place_text) if is_path else len(self._course.paths)
+        if place >= len(self._course.paths):
+            return
+        lesson = self._course.progress.next_lesson(self._course.paths[place])
+        if lesson is None:
+            self.app.tell(self.t("home.path_done"))
+        else:
+            await self.app.show_lesson(lesson.slug)
+
+    @on(ListTable.Chosen, "#lessons")
+    async def _choose_lesson(self, event: ListTable.Chosen) -> None:
+        step = next((step for step in self._steps() if step.slug == event.row), None)
+        if step is None or step.lesson is None:
+            self.app.tell(self.t("home.not_written"))
+        else:
+            await self.app.show_lesson(event.row)
+
+    @on(ListTable.Chosen, "#runs")
+    async def _choose_run(self, event: ListTable.Chosen) -> None:
+        run = next((run for run in self._runs if run.id == event.row), None)
+        if run is not None:
+            await self.app.show_run(run.directory)
+
+    # --- walking with the arrow keys ----------------------------------------------------------------------------------
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """The path that has the focus is the one whose lessons are listed."""
+        name = event.widget.id or ""
+        if name.startswith("path-") and self._path != int(name[-1]):
+            self._path = int(name[-1])
+            self._show_course()
+
+    def action_walk(self, direction: str) -> None:
+        """Put the focus on the neighbour in that direction, if there is one."""
+        here = (self.focused.id if self.focused else None) or "train"
+        there = self._neighbour(here, direction)
+        if there is not None:
+            self.query_one(f"#{there}", Widget).focus()
+
+    def _neighbour(self, here: str, direction: str) -> str | None:
+        path = f"path-{self._path}"
+        runs = "runs" if self._runs else "chat"
+        if here.startswith("path-") and direction in {"left", "right"}:
+            place = int(here[-1]) + (1 if direction == "right" else -1)
+            return f"path-{place}" if 0 <= place < len(self._course.paths) else None
+        if here.startswith("path-"):
+            return {"up": "train", "down": "lessons" if self._steps() else runs}[direction]
+        return {
+            ("train", "down"): path,
+            ("lessons", "up"): path,
+            ("lessons", "right"): runs,
+            ("runs", "up"): path,
+            ("runs", "left"): "lessons",
+            ("runs", "down"): "chat",
+            ("chat", "up"): runs if self._runs else path,
+            ("chat", "left"): "lessons",
+        }.get((here, direction))
+
+
+def _read_course() -> _Course:
+    """The course and the learner's progress; a broken lesson is said, not raised."""
+    try:
+        paths, problem = load_paths(), None
+    except UserError as error:
+        paths, problem = (), error.text
+    return _Course(paths[:_MOST_PATHS], Progress.load(), problem)
+
+
+def _wrap(text: str, width: int, most: int) -> list[str]:
+    """`text` in at most `most` lines of `width` cells, the last one cut."""
+    lines = [line.plain.rstrip() for line in Content(text).wrap(max(1, width))]
+    if len(lines) > most:
+        lines = [*lines[: most - 1], cut("".join(lines[most - 1 :]), width)]
+    return lines
