@@ -25,6 +25,7 @@ from minimind.errors import UserError
 
 __all__ = [
     "MINIMIND2",
+    "MINIMIND2_ROUTER",
     "MODEL_PRESETS",
     "PRESET_TOKENIZERS",
     "TRAIN_PRESETS",
@@ -199,7 +200,22 @@ class ModelConfig(Config):
         return embeddings + self.num_hidden_layers * (attention + feed_forward + 2 * width) + width
 
 
-MINIMIND2: dict[str, Any] = {"num_key_value_heads": 2, "qk_norm": False, "rms_norm_eps": 1e-5}
+MINIMIND2: dict[str, Any] = {
+    "num_key_value_heads": 2,
+    "qk_norm": False,
+    "rms_norm_eps": 1e-5,
+    "rope_scaling_type": "minimind2",
+    "rope_scaling_factor": 4.0,
+    "beta_fast": 4.0,
+}
+"""What the second generation has in common, where it differs from minimind-3."""
+MINIMIND2_ROUTER: dict[str, Any] = {
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "router_aux_loss_coef": 0.01,
+    "seq_aux": True,
+}
+"""The mixture of experts of that generation."""
 
 MODEL_PRESETS: dict[str, ModelConfig] = {
     "nano": ModelConfig(
@@ -217,11 +233,7 @@ MODEL_PRESETS: dict[str, ModelConfig] = {
         hidden_size=640,
         intermediate_size=1728,
         use_moe=True,
-        num_experts_per_tok=2,
-        n_shared_experts=1,
-        router_aux_loss_coef=0.01,
-        seq_aux=True,
-        **MINIMIND2,
+        **(MINIMIND2 | MINIMIND2_ROUTER),
     ),
     "minimind3": ModelConfig(),
     "minimind3-moe": ModelConfig(use_moe=True),

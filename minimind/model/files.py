@@ -1,60 +1,39 @@
 """A model as files, and back: ``model.safetensors`` and ``config.json``, beside a tokenizer and a manifest.
 
-Nothing in these files can run code. What others made is checked before it is believed: each thing that can be wrong
-with it has one sentence that says what it is and what to do.
+What is written here is our own layout. What is read may be anyone's (see `minimind.interop`): the config and the names
+of the tensors are brought to the released ones first, and whatever then does not fit is said, tensor by tensor.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from minimind.config import MODEL_PRESETS, ModelConfig, read_settings
 from minimind.errors import UserError
+from minimind.events import Text
+from minimind.interop.configs import model_config
+from minimind.interop.layouts import infer_config, released_names
 from minimind.model.transformer import MiniMind
+from minimind.model.weights import PYTORCH_SUFFIXES, bad_file, check_numbers, read_weights
 from minimind.safe_text import clean_line
 from minimind.training.checkpoint import MANIFEST, validate
 
 if TYPE_CHECKING:
     from minimind.data.tokenizer import Tokenizer
 
-WEIGHTS, CONFIG, METADATA = "model.safetensors", "config.json", "metadata"
-
-_NOT_WEIGHTS: tuple[tuple[bytes, str, str], ...] = (
-    (
-        b"version https://git-lfs",
-        "a Git LFS pointer, not the weights: run `git lfs pull`",
-        "这是 Git LFS 指针，不是权重：请运行 `git lfs pull`",
-    ),
-    (
-        b"<",
-        "a web page, not weights: the download went to the page instead of the file; fetch it again",
-        "这是网页，不是权重：下载到的是页面而非文件，请重新下载",
-    ),
-    (
-        b"PK\x03\x04",
-        "a PyTorch or zip archive: only .safetensors is opened here",
-        "这是 PyTorch 或 zip 压缩文件：此处只打开 .safetensors",
-    ),
-    (
-        b"\x80",
-        "a pickle, which could run code: only .safetensors is opened",
-        "这是 pickle，可能执行代码：只打开 .safetensors",
-    ),
-    (b"\x1f\x8b", "a gzip archive: unpack it first", "这是 gzip 压缩文件：请先解压"),
-)
-"""First bytes of what people have in place of weights, and what to say. A real file starts with its header's length."""
-
-_LONGEST_HEADER = 100_000_000
-"""What safetensors itself allows, in bytes."""
+WEIGHTS, CONFIG, TOKENIZER, METADATA = "model.safetensors", "config.json", "tokenizer.json", "metadata"
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_PYTORCH_WEIGHTS = "pytorch_model.bin"
+_MOST_SHARDS = 1000
+_PADDING = 512
+"""How many more rows than tokens an embedding may have: some makers round the vocabulary up."""
 
 
 def model_files(model: MiniMind, metadata: Mapping[str, Any], *, dtype: torch.dtype | None = None) -> dict[str, bytes]:
@@ -77,22 +56,29 @@ def model_files(model: MiniMind, metadata: Mapping[str, Any], *, dtype: torch.dt
 
 
 def load_config(directory: Path) -> tuple[ModelConfig, dict[str, Any]]:
-    """The architecture and the metadata in ``config.json``; names this version does not know are passed over.
+    """The architecture and the metadata in a ``config.json`` of any layout.
 
-    Raises UserError for a missing or malformed file and for values that make no model.
+    Raises UserError for a missing or malformed file and for values that make no model of ours.
     """
     path = directory / CONFIG
     values = read_settings(path)
     metadata = values.pop(METADATA, {})
-    config = ModelConfig.from_dict(values, ignore_unknown=True, where=str(path))
-    return config, metadata if isinstance(metadata, dict) else {}
+    return model_config(values, str(path)), metadata if isinstance(metadata, dict) else {}
 
 
-def load_model(directory: Path, *, dtype: torch.dtype = torch.float32) -> tuple[MiniMind, Tokenizer, dict[str, Any]]:
+def load_model(
+    directory: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    changes: Mapping[str, Any] | None = None,
+    tokenizer: str | Path | None = None,
+) -> tuple[MiniMind, Tokenizer, dict[str, Any]]:
     """Open a directory: the model in evaluation mode on the CPU with weights of `dtype`, its tokenizer, its metadata.
 
-    Checked in this order: the manifest where there is one, the config, what kind of file the weights are, names and
-    shapes, numbers, and that the tokenizer belongs to the model. Raises UserError for the first thing wrong.
+    Checked in this order: the manifest where there is one, the config (with `changes` to it), what kind of file the
+    weights are, names and shapes, numbers, and that the tokenizer (its own, or the one given) belongs to it. Without a config it is inferred
+    from the tensors, and what had to be assumed is in the metadata's ``notes``. Raises UserError for the first thing
+    wrong.
     """
     if not directory.is_dir():
         raise UserError(
@@ -101,54 +87,116 @@ def load_model(directory: Path, *, dtype: torch.dtype = torch.float32) -> tuple[
         )
     if (directory / MANIFEST).exists():
         validate(directory)
-    config, metadata = load_config(directory)
-    tensors = read_weights(directory / WEIGHTS)
-    model = model_from_tensors(config, tensors, where=str(directory / WEIGHTS), dtype=dtype)
+    has_config = (directory / CONFIG).exists()
+    config, metadata = load_config(directory) if has_config else (None, {})
+    path, tensors = read_directory(directory)
+    model, notes = build_model(config, tensors, path, dtype=dtype, changes=changes)
+    found = load_tokenizer(tokenizer, [directory], model.config, path)
+    return model, found, metadata | noted(notes)
+
+
+def noted(notes: tuple[Text, ...]) -> dict[str, Any]:
+    """Metadata that says what was assumed; empty where nothing was."""
+    return {"notes": [{"en": note.en, "zh": note.zh} for note in notes]} if notes else {}
+
+
+def read_directory(directory: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The weights in a directory, in one file or in the shards an index names; and the file to blame for them.
+
+    Raises UserError where there are none or several to choose from.
+    """
+    for name in (WEIGHTS, _PYTORCH_WEIGHTS):
+        if (directory / name).exists():
+            return directory / name, read_weights(directory / name)
+    for name in _INDEXES:
+        if (directory / name).exists():
+            return directory / name, _read_shards(directory, directory / name)
+    files = sorted(path for path in directory.iterdir() if path.suffix in PYTORCH_SUFFIXES)
+    if len(files) == 1:
+        return files[0], read_weights(files[0])
+    names = clean_line(", ".join(path.name for path in files[:5]), 200)
+    raise UserError(
+        f"{directory}: " + (f"several weights, name one of them: {names}" if files else f"no {WEIGHTS} in it"),
+        f"{directory}：" + (f"有多个权重文件，请指明其中一个：{names}" if files else f"其中没有 {WEIGHTS}"),
+    )
+
+
+def _read_shards(directory: Path, index: Path) -> dict[str, Tensor]:
+    """The tensors an index lists, from the files beside it; each must be where the index says, and nothing else."""
+    listed = read_settings(index).get("weight_map")
+    if not isinstance(listed, dict) or not listed or not all(isinstance(file, str) for file in listed.values()):
+        raise bad_file(
+            index, "lists no weights: it is damaged; download it again", "没有列出权重：文件已损坏，请重新下载"
+        )
+    files = sorted(set(listed.values()))
+    for file in files[: _MOST_SHARDS + 1]:
+        if Path(file).name != file or file in {"", ".", ".."} or "\\" in file or "\0" in file:
+            shown = clean_line(file, 80)
+            raise bad_file(
+                index,
+                f"names a file outside its folder ({shown}); refused: such an index is not to be trusted",
+                f"指向文件夹之外的文件（{shown}），已拒绝：这样的索引不可信",
+            )
+    if len(files) > _MOST_SHARDS:
+        raise bad_file(index, f"names {len(files):,} files: it is damaged", f"列出了 {len(files):,} 个文件：已损坏")
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        tensors |= read_weights(directory / file)
+    missing, extra = sorted(set(listed) - set(tensors)), sorted(set(tensors) - set(listed))
+    if missing or extra:
+        shown = clean_line(str((missing + extra)[0]), 80)
+        raise bad_file(
+            index,
+            f"does not list what its files hold ({shown} and {len(missing + extra) - 1} more): download all of them again",
+            f"与各文件内容不符（{shown} 等 {len(missing + extra)} 处）：请全部重新下载",
+        )
+    return tensors
+
+
+def load_tokenizer(source: str | Path | None, places: Sequence[Path], config: ModelConfig, weights: Path) -> Tokenizer:
+    """The tokenizer of a model: the one given, or from the first of `places` that has one.
+
+    Raises UserError where none has, or where it is another model's: it has more tokens than the model, or far fewer.
+    """
     from minimind.data.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(directory)
-    if tokenizer.vocab_size != config.vocab_size:
-        raise UserError(
-            f"{directory}: the tokenizer has {tokenizer.vocab_size} tokens, {CONFIG} says vocab_size = "
-            f"{config.vocab_size}: this is another model's tokenizer",
-            f"{directory}：词表有 {tokenizer.vocab_size} 个词元，{CONFIG} 中 vocab_size = {config.vocab_size}："
-            "这不是该模型的词表",
+    found = source or next((place for place in places if (place / TOKENIZER).exists()), None)
+    if found is None:
+        raise bad_file(
+            weights,
+            f"has no {TOKENIZER} beside it, and without the tokenizer it was trained with a model writes noise: put the "
+            "released one there, or name one with --tokenizer",
+            f"旁边没有 {TOKENIZER}；换用别的词表，模型只会输出乱码：请把发布的词表放在旁边，或用 --tokenizer 指定",
         )
-    return model, tokenizer, metadata
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, mapped into memory. Raises UserError that names what the file is instead."""
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            start = file.read(8)
-            length = int.from_bytes(start, "little")
-            header = file.read(min(length, _LONGEST_HEADER))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}", f"{path}：无法读取：{error.strerror}") from None
-    if size == 0:
-        raise UserError(f"{path}: an empty file: save or download it again", f"{path}：空文件：请重新保存或下载")
-    if not header.startswith(b"{"):
-        head = (start + header[:64]).lstrip()
-        for signature, en, zh in _NOT_WEIGHTS:
-            if head.startswith(signature):
-                raise UserError(f"{path}: {en}", f"{path}：{zh}")
-    try:
-        json.loads(header, object_pairs_hook=_unique)
-        return load_file(path)
-    except (SafetensorError, ValueError, RecursionError, OSError):
+    tokenizer = Tokenizer.load(found)
+    if not 0 <= config.vocab_size - tokenizer.vocab_size < _PADDING:
         raise UserError(
-            f"{path}: not a safetensors file, or cut short ({size:,} bytes): save or download it again",
-            f"{path}：不是 safetensors 文件，或文件不完整（{size:,} 字节）：请重新保存或下载",
-        ) from None
+            f"{found}: the tokenizer has {tokenizer.vocab_size} tokens, the model vocab_size = {config.vocab_size}: "
+            "this is another model's tokenizer",
+            f"{found}：词表有 {tokenizer.vocab_size} 个词元，模型的 vocab_size = {config.vocab_size}：这不是该模型的词表",
+        )
+    return tokenizer
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a header that names a tensor twice: readers disagree about which one counts."""
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return dict(pairs)
+def build_model(
+    config: ModelConfig | None,
+    tensors: Mapping[str, Tensor],
+    where: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    changes: Mapping[str, Any] | None = None,
+) -> tuple[MiniMind, tuple[Text, ...]]:
+    """A model of `tensors` in any layout; without a config it is inferred from them, and notes say what was assumed.
+
+    `changes` are settings that the person gave; they override both. Raises UserError as `model_from_tensors` does.
+    """
+    tensors = released_names(tensors)
+    notes: tuple[Text, ...] = ()
+    if config is None:
+        config, notes = infer_config(tensors, where)
+    if changes:
+        config = config.replace(**changes)
+    return model_from_tensors(config, tensors, where=str(where), dtype=dtype), notes
 
 
 def model_from_tensors(
@@ -159,15 +207,18 @@ def model_from_tensors(
     A tied output layer may be absent. `where` begins the message of the UserError for names, shapes or numbers that do
     not fit.
     """
+    _check_fit(config, tensors, where)
+    check_numbers(tensors, Path(where))
+    output, embedding = tensors.get("lm_head.weight"), tensors["model.embed_tokens.weight"]
+    if config.tie_word_embeddings and output is not None and not torch.equal(output, embedding):
+        raise UserError(
+            f"{where}: lm_head.weight differs from the embedding, though tie_word_embeddings says they are one: "
+            "set tie_word_embeddings to false",
+            f"{where}：tie_word_embeddings 表示共用权重，但 lm_head.weight 与嵌入不同：请把 tie_word_embeddings 设为 false",
+        )
     with torch.device("meta"):
         model = MiniMind(config)
-    needed = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    if config.tie_word_embeddings and "lm_head.weight" not in tensors:
-        del needed["lm_head.weight"]
-    _check_fit(needed, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, where)
-    for name, tensor in tensors.items():
-        _check_numbers(clean_line(name, 80), tensor, where)
-    state = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+    state = {name: tensor.detach().to(dtype) for name, tensor in tensors.items()}
     if config.tie_word_embeddings:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
     model.load_state_dict(state, strict=True, assign=True)
@@ -175,40 +226,74 @@ def model_from_tensors(
     return model.eval()
 
 
-def _check_numbers(name: str, tensor: Tensor, where: str) -> None:
-    if not tensor.is_floating_point():
-        kind = str(tensor.dtype).removeprefix("torch.")
-        raise UserError(
-            f"{where}: {name} has the dtype {kind}: weights are float32, float16 or bfloat16 here",
-            f"{where}：{name} 的数据类型是 {kind}：此处的权重应为 float32、float16 或 bfloat16",
-        )
-    if not bool(torch.isfinite(tensor).all()):
-        raise UserError(
-            f"{where}: {name} holds numbers that are not finite: the training had diverged, or the file is damaged; "
-            "use an earlier checkpoint",
-            f"{where}：{name} 含有非有限数：训练已发散或文件损坏，请换用更早的检查点",
-        )
+def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a model's tensors, by formula: what a config claims costs nothing until the weights agree."""
+    width, size = config.hidden_size, config.head_size
+    queries, keys = config.num_attention_heads * size, config.num_key_value_heads * size
+    block = {
+        "input_layernorm": (width,),
+        "post_attention_layernorm": (width,),
+        "self_attn.q_proj": (queries, width),
+        "self_attn.k_proj": (keys, width),
+        "self_attn.v_proj": (keys, width),
+        "self_attn.o_proj": (width, queries),
+    }
+    block |= {"self_attn.q_norm": (size,), "self_attn.k_norm": (size,)} if config.qk_norm else {}
+    block |= _feed_forward_shapes(config)
+    shapes = {"model.embed_tokens.weight": (config.vocab_size, width), "model.norm.weight": (width,)}
+    for layer in range(config.num_hidden_layers):
+        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in block.items()}
+    return shapes | {"lm_head.weight": (config.vocab_size, width)}
 
 
-def _check_fit(needed: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], where: str) -> None:
+def _feed_forward_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    width = config.hidden_size
+    if not config.use_moe:
+        inner, prefixes = config.feed_forward_size, ["mlp"]
+    else:
+        inner = config.expert_size
+        prefixes = [f"mlp.experts.{expert}" for expert in range(config.num_experts)]
+        prefixes += [f"mlp.shared_experts.{expert}" for expert in range(config.n_shared_experts)]
+    router = {"mlp.gate": (config.num_experts, width)} if config.use_moe else {}
+    sizes: dict[str, tuple[int, ...]] = {
+        "gate_proj": (inner, width),
+        "up_proj": (inner, width),
+        "down_proj": (width, inner),
+    }
+    return router | {f"{prefix}.{part}": shape for prefix in prefixes for part, shape in sizes.items()}
+
+
+def _check_fit(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> None:
     """Compare names and shapes; the UserError shows the first few differences and what the file looks like instead."""
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    blocks = config.num_hidden_layers * (config.num_experts if config.use_moe else 1)
+    if blocks > len(found):
+        raise _misfit([f"{len(found)} ≠ {blocks:,} × …"], found, where)
+    needed = expected_shapes(config)
+    if config.tie_word_embeddings and "lm_head.weight" not in found:
+        del needed["lm_head.weight"]
     problems = [
         f"{clean_line(name, 80)}: {_shape(found.get(name))} ≠ {_shape(needed.get(name))}"
         for name in sorted(set(needed) | set(found))
         if needed.get(name) != found.get(name)
     ]
-    if not problems:
-        return
+    if problems:
+        raise _misfit(problems, found, where)
+
+
+def _misfit(problems: list[str], found: Mapping[str, tuple[int, ...]], where: str) -> UserError:
     shown = "; ".join(problems[:3])
     more = len(problems) - 3
-    looks = _looks_like(found)
-    raise UserError(
+    looks, preset = _looks_like(found), nearest_preset(found)
+    return UserError(
         f"{where} does not fit its {CONFIG} (file ≠ config): {shown}"
         + (f"; and {more} more" if more > 0 else "")
-        + (f"; the file looks like {looks}" if looks else ""),
+        + (f"; the file looks like {looks}" if looks else "")
+        + (f"; nearest preset: {preset}" if preset else ""),
         f"{where} 与 {CONFIG} 不符（文件 ≠ 配置）：{shown}"
         + (f"；另有 {more} 处" if more > 0 else "")
-        + (f"；文件看起来是 {looks}" if looks else ""),
+        + (f"；文件看起来是 {looks}" if looks else "")
+        + (f"；最接近的预设：{preset}" if preset else ""),
     )
 
 
@@ -217,17 +302,19 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def _looks_like(found: Mapping[str, tuple[int, ...]]) -> str:
-    """What the shapes say about the architecture, and the preset that has it; empty where they say nothing."""
+    """What the shapes say about the architecture; empty where they say nothing."""
     embedding = found.get("model.embed_tokens.weight", ())
     layers = {name.split(".")[2] for name in found if name.startswith("model.layers.")}
     if len(embedding) != 2 or not layers:
         return ""
-    preset = next(
-        (
-            f" ({name})"
-            for name, config in MODEL_PRESETS.items()
-            if (config.vocab_size, config.hidden_size, config.num_hidden_layers) == (*embedding, len(layers))
-        ),
-        "",
-    )
-    return f"vocab_size {embedding[0]}, hidden_size {embedding[1]}, num_hidden_layers {len(layers)}{preset}"
+    return f"vocab_size {embedding[0]}, hidden_size {embedding[1]}, num_hidden_layers {len(layers)}"
+
+
+def nearest_preset(found: Mapping[str, tuple[int, ...]]) -> str:
+    """The preset with the most tensors of `found` (names to shapes), and how many; empty where none has any."""
+    counted = {
+        name: sum(found.get(tensor) == shape for tensor, shape in expected_shapes(config).items())
+        for name, config in MODEL_PRESETS.items()
+    }
+    best = max(counted, key=lambda name: counted[name])
+    return f"{best} ({counted[best]}/{len(found)})" if counted[best] else ""

@@ -18,7 +18,12 @@ from minimind.model.yarn import stretched
 from tests.minimind.reference import frequency, reference_logits
 
 LAYOUTS = ("small", "minimind2", "minimind2-moe", "minimind3", "minimind3-moe")
-YARN_3 = {"inference_rope_scaling": True}
+YARN_3 = {
+    "inference_rope_scaling": True,
+    "rope_scaling_type": "yarn",
+    "rope_scaling_factor": 16.0,
+    "beta_fast": 32.0,
+}
 YARN_2 = YARN_3 | {"rope_scaling_type": "minimind2", "rope_scaling_factor": 4.0, "beta_fast": 4.0}
 
 

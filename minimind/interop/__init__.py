@@ -1,0 +1,1 @@
+"""Models of other makers' formats: opened (`opening`), compared, converted and written (`export`)."""
