@@ -54,6 +54,11 @@ def conversations() -> Path:
     return home() / "chats"
 
 
+def pictures() -> Path:
+    """Pictures of the screen, where the person asked for one."""
+    return home() / "pictures"
+
+
 def crash_logs() -> Path:
     """Tracebacks a person never has to see, one file a crash."""
     return home() / "crashes"

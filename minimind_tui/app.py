@@ -11,11 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
+from rich.text import Text as RichText
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette, Provider
 from textual.filter import LineFilter
 from textual.reactive import reactive
 
+from minimind import paths
 from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language, Text
 from minimind.language import from_locale
@@ -59,12 +62,26 @@ class OpensModel(Protocol):
         """Load the model at `path` (a checkpoint, a run id or a shipped model's name)."""
 
 
+def _menu() -> type[Provider]:
+    from minimind_tui.menu import Menu
+
+    return Menu
+
+
+def _live_runs() -> int:
+    """How many runs are training on this machine."""
+    from minimind.training.runs import list_runs
+
+    return sum(view.status().live for view in list_runs())
+
+
 class MiniMindApp(App[None]):
     """The terminal app. `show_…` open a screen; `t` speaks; `language` switches live."""
 
     TITLE = "MiniMind"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[set[Any]] = {_menu}
     DEFAULT_MODE = "learn"
     MODES: ClassVar[dict[str, Any]] = {"learn": lambda: screen_class("learn")(), "runs": lambda: screen_class("runs")()}
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -207,6 +224,27 @@ class MiniMindApp(App[None]):
             await self.pop_screen()
         elif self.current_mode != "learn":
             await self.switch_mode("learn")
+
+    def action_command_palette(self) -> None:
+        """Open the menu of everything."""
+        if not any(isinstance(screen, CommandPalette) for screen in self.screen_stack):
+            self.push_screen(CommandPalette(placeholder=self.t("menu.placeholder"), id="--command-palette"))
+
+    def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
+        """Save the screen as an SVG picture among the person's files, and say where."""
+        folder = Path(path) if path else paths.pictures()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            saved = self.save_screenshot(filename, str(folder))
+        except OSError as error:
+            self.tell(self.t("common.not_saved", path=str(folder), reason=error.strerror or ""), severity="error")
+        else:
+            self.tell(self.t("common.saved", path=saved))
+
+    async def action_quit(self) -> None:
+        """Leave; what trains goes on, and is said so."""
+        live = await asyncio.to_thread(_live_runs)
+        self.exit(message=RichText(self.t("common.runs_go_on", count=live)) if live else None)
 
     async def action_help(self) -> None:
         """Explain the keys that work here."""
