@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-IGNORED = -100
-"""The label of a position that is not trained on, as in PyTorch."""
+from minimind.data.packing import IGNORED, Batch
+from minimind.model.moe import load_balancing_loss
+from minimind.model.transformer import MiniMind
+from minimind.training.attention import document_mask
 
 _ROWS = 1024
 """Positions whose scores exist at the same time: 8 MB in float32 for 2,048 tokens, 26 MB for 6,400."""
@@ -63,3 +65,22 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tupl
     gradients = torch.is_grad_enabled()
     loss: Tensor = _ChunkedCrossEntropy.apply(chosen, weight, labels[counted], gradients)  # type: ignore[no-untyped-call]
     return loss, chosen.shape[0]
+
+
+def next_token_loss(model: MiniMind, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    """Mean cross-entropy of the next token over the labels that count, in nats, each document seeing only itself.
+
+    The model may add what it needs to stay in shape (the load balancing of a mixture of experts): that is part of the
+    loss but reported apart, so that the loss of every architecture means the same.
+    """
+    hidden = model.hidden(
+        batch.tokens, positions=batch.positions, mask=document_mask(batch.documents)
+    )  # [batch, time, hidden]
+    total, count = summed_cross_entropy(hidden, model.lm_head.weight, batch.labels)
+    loss = total / max(count, 1)  # []
+    scalars = {"loss": float(loss.detach())}
+    balance = load_balancing_loss(model)
+    if balance is not None:
+        loss = loss + balance  # []
+        scalars["load_balancing_loss"] = float(balance.detach())
+    return loss, scalars

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from minimind.config import TrainConfig
+from minimind.model.transformer import MiniMind
 
 
 def learning_rate_share(step: int, steps: int, warmup: float, minimum: float) -> float:
@@ -44,38 +46,34 @@ class Optimizer:
     """AdamW on float32 master weights of a model that may compute in bfloat16.
 
     In bfloat16 a weight has 8 significant bits: an update below 1/256 of it would be rounded away. So the updates are
-    added to float32 copies, and the model's own weights are roundings of those. Where the model computes in float32
-    its parameters are the masters and nothing is copied.
+    added to the float32 model, and a working copy, whose weights are roundings of those, computes the gradients. Where
+    that computes in float32 too, the two are one and nothing is copied.
     Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization"; Micikevicius et al. 2018, "Mixed Precision
     Training", section 3.1.
     """
 
-    def __init__(self, model: nn.Module, config: TrainConfig, dtype: torch.dtype) -> None:
-        """Cast `model`, whose parameters are float32 now, to `dtype`, and keep its weights as masters."""
+    def __init__(self, model: MiniMind, config: TrainConfig, dtype: torch.dtype) -> None:
+        """`model` (float32) is what is trained; `working` is what computes: the same, or a copy of it in `dtype`."""
+        self.model = model
+        self.working = model if dtype == torch.float32 else copy.deepcopy(model).to(dtype)
         self.peak = config.learning_rate
         self.clip = config.clip
-        self.parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
-        self.masters: dict[str, Tensor] = {
-            name: parameter if dtype == torch.float32 else nn.Parameter(parameter.detach().clone())
-            for name, parameter in self.parameters.items()
-        }
-        self._cast = dtype != torch.float32
-        model.to(dtype)
+        self._masters: dict[str, nn.Parameter] = dict(model.named_parameters())
+        self._parameters: dict[str, nn.Parameter] = dict(self.working.named_parameters())
         self._adamw = torch.optim.AdamW(
-            decay_groups(self.masters, config.weight_decay),
+            decay_groups(self._masters, config.weight_decay),
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
-            eps=1e-8,
         )
 
     def collect(self) -> None:
-        """Add the gradients of one micro-step to the masters', in float32, and clear them from the model."""
-        if not self._cast:
+        """Add the gradients of one micro-step to the masters', in float32, and clear them from the working model."""
+        if self.working is self.model:
             return
-        for name, parameter in self.parameters.items():
+        for name, parameter in self._parameters.items():
             if parameter.grad is None:
                 continue
-            master = self.masters[name]
+            master = self._masters[name]
             if master.grad is None:
                 master.grad = parameter.grad.to(torch.float32)
             else:
@@ -84,32 +82,30 @@ class Optimizer:
 
     def clip_gradients(self) -> float:
         """Scale the gradients down to the largest allowed norm; returns the norm before (NaN or inf where one is)."""
-        return float(nn.utils.clip_grad_norm_(self.masters.values(), self.clip))
+        return float(nn.utils.clip_grad_norm_(self._masters.values(), self.clip))
 
-    def step(self, share: float) -> float:
-        """One AdamW update at `share` of the peak learning rate; returns that rate."""
-        rate = self.peak * share
+    def step(self, share: float) -> None:
+        """One AdamW update at `share` of the peak learning rate."""
         for group in self._adamw.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.peak * share
         self._adamw.step()
         self.publish()
-        return rate
 
     def discard(self) -> None:
         """Forget the gradients: after an update, or instead of one."""
-        for master in self.masters.values():
+        for master in self._masters.values():
             master.grad = None
 
     @torch.no_grad()
     def publish(self) -> None:
-        """Round the masters into the model's own weights."""
-        if self._cast:
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self.masters[name])
+        """Round the masters into the working weights."""
+        if self.working is not self.model:
+            for name, parameter in self._parameters.items():
+                parameter.copy_(self._masters[name])
 
     def finite(self) -> bool:
         """Whether every weight is a finite number."""
-        return all(bool(torch.isfinite(master).all()) for master in self.masters.values())
+        return all(bool(torch.isfinite(master).all()) for master in self._masters.values())
 
     def state_tensors(self) -> dict[str, Tensor]:
         """AdamW's moments and step counts as ``<parameter>|<what>`` → tensor; what a resumed run needs."""
@@ -119,17 +115,17 @@ class Optimizer:
         """Take back what `state_tensors` gave."""
         for key, value in tensors.items():
             name, _, what = key.rpartition("|")
-            master = self.masters[name]
+            master = self._masters[name]
             self._adamw.state[master][what] = value.to(master.device) if what != "step" else value
 
     @torch.no_grad()
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
-        """Set the masters, and the model, to float32 `tensors` by parameter name."""
-        for name, master in self.masters.items():
+        """Set the masters, and the working weights, to `tensors` by parameter name."""
+        for name, master in self._masters.items():
             master.copy_(tensors[name])
         self.publish()
 
     def _moments(self) -> Iterator[tuple[str, str, Tensor]]:
-        for name, master in self.masters.items():
+        for name, master in self._masters.items():
             for what, value in self._adamw.state.get(master, {}).items():
                 yield name, what, value

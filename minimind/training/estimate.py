@@ -1,0 +1,178 @@
+"""How long will it take? A few real steps on this machine, and what follows from them."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from minimind.config import TrainConfig
+from minimind.data.shards import EMBEDDED
+from minimind.errors import UserError
+from minimind.hardware import peak_memory
+from minimind.safe_text import clean_line
+from minimind.training.evaluate import first_tokens, held_out, samples
+from minimind.training.loop import SAMPLE_TOKENS, Job
+from minimind.training.prepare import build_job
+from minimind.training.update import Updater, to_device
+
+PROBE_SECONDS = 4.0
+_PROBE_UPDATES = 20
+_WARM_UP = 2
+"""Updates that are not counted: the first ones allocate."""
+_SAMPLE_BYTES = 600_000
+"""Data tokenised for an estimate: enough for typical rows, quickly done."""
+_START_SECONDS = 3.0
+"""What a process takes to load torch and the tokens."""
+_LEAST_STEPS = 10
+
+
+class Probe(NamedTuple):
+    """What a few real steps showed. Times in seconds: of each update, of one evaluation, of one round of samples."""
+
+    updates: tuple[float, ...]
+    tokens_per_update: float
+    evaluation: float
+    sampling: float
+
+    @property
+    def update(self) -> float:
+        """The typical update."""
+        return statistics.median(self.updates)
+
+    def extra(self, config: TrainConfig) -> float:
+        """Seconds that evaluations and samples add to each step."""
+        return self.evaluation / config.evaluate_every + self.sampling / config.sample_every
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run will take. `seconds_low` to `seconds_high` is the range to expect on a machine as busy as now."""
+
+    tokens_per_second: float
+    steps: int
+    seconds_low: float
+    seconds_high: float
+    peak_memory_bytes: int
+    disk_bytes: int
+    parameters: int
+    tokens: int
+    device: str
+    dtype: str
+
+
+def probe(job: Job, seconds: float = PROBE_SECONDS) -> Probe:
+    """Train a copy of the job's model for at most `seconds` or 20 updates; the job and the random generators stay."""
+    config = job.config
+    with torch.random.fork_rng(devices=[job.precision.device] if job.precision.device.type == "cuda" else []):
+        updater = Updater(copy.deepcopy(job.model), job.objective, job.data.train, config, job.precision)
+        times: list[float] = []
+        tokens: list[int] = []
+        began = time.monotonic()
+        while len(times) < _PROBE_UPDATES and (len(times) <= _WARM_UP or time.monotonic() - began < seconds):
+            update = updater.update(0, _PROBE_UPDATES)
+            times.append(update.seconds)
+            tokens.append(update.tokens)
+        batches = job.objective.batches(job.data.validation, config, epochs=1)
+        batch = first_tokens((to_device(item, job.precision.device) for item in batches), 1)
+        began = time.monotonic()
+        evaluated = held_out(updater.working, job.objective, batch)
+        evaluation = (time.monotonic() - began) * config.evaluation_tokens / max(evaluated.tokens, 1)
+        began = time.monotonic()
+        list(
+            itertools.islice(samples(updater.optimizer.model, job.tokenizer, job.objective, 0, length=SAMPLE_TOKENS), 1)
+        )
+        sampling = (time.monotonic() - began) * len(job.objective.prompts)
+    return Probe(tuple(times[_WARM_UP:]), statistics.fmean(tokens), evaluation, sampling)
+
+
+def planned_steps(job: Job, measured: Probe | None = None, *, data_scale: float = 1.0) -> int:
+    """How many steps the job's config asks for.
+
+    ``steps`` says it. ``epochs`` counts the data's tokens (times `data_scale`, where only a part of them is at hand).
+    ``minutes`` are turned into steps by what this machine does in a few of them (`measured`, or a probe made now): the
+    number is then fixed and stored, so that the schedule is a function of the step alone and a resumed run repeats an
+    uninterrupted one bit for bit; with a clock in the schedule no run could ever be repeated. Without any of the
+    three it is one epoch.
+    """
+    config = job.config
+    if config.steps is not None:
+        return config.steps
+    if config.minutes is not None:
+        measured = measured or probe(job)
+        return max(_LEAST_STEPS, int(config.minutes * 60 / (measured.update + measured.extra(config))))
+    data = job.data.train
+    batches = list(itertools.islice(job.objective.batches(data, config, epochs=1), 8))
+    read = statistics.fmean(batch.useful_tokens for batch in batches) * config.accumulation_steps
+    return max(1, math.ceil((config.epochs or 1.0) * (data.token_count - len(data)) * data_scale / read))
+
+
+def estimate(config: TrainConfig, cache: Path, seconds: float = PROBE_SECONDS) -> Estimate:
+    """Measure about `seconds` of what `config` asks for, on a part of its data, and extrapolate.
+
+    Raises UserError for what a run would refuse too.
+    """
+    scale = _data_scale(config)
+    sources = tuple(source if source == EMBEDDED else str(_part_of(Path(source), cache)) for source in config.data)
+    job, _ = build_job(config.replace(data=sources), cache=cache, embedded_bytes=round(_embedded_bytes(config)))
+    measured = probe(job, seconds)
+    steps = planned_steps(job, measured, data_scale=scale)
+    extra = steps * measured.extra(config)
+    ordered = sorted(measured.updates)
+    quick, slow = ordered[len(ordered) // 10], ordered[len(ordered) * 9 // 10]
+    parameters = job.model.parameter_count()
+    return Estimate(
+        tokens_per_second=measured.tokens_per_update / measured.update,
+        steps=steps,
+        seconds_low=steps * quick + extra,
+        seconds_high=_START_SECONDS + 1.15 * (steps * slow + extra),
+        peak_memory_bytes=peak_memory(job.precision.device),
+        disk_bytes=(config.keep_checkpoints + 1) * (12 * parameters + sum(map(len, job.tokenizer_files.values()))),
+        parameters=parameters,
+        tokens=round(steps * measured.tokens_per_update),
+        device=job.surroundings.device,
+        dtype=job.surroundings.dtype,
+    )
+
+
+def _embedded_bytes(config: TrainConfig) -> float:
+    return min(config.data_megabytes * 1e6, _SAMPLE_BYTES)
+
+
+def _data_scale(config: TrainConfig) -> float:
+    """How many times the data of the run are larger than those of the estimate."""
+    whole = part = 0.0
+    for source in config.data:
+        size = config.data_megabytes * 1e6 if source == EMBEDDED else float(_size(Path(source)))
+        whole, part = whole + size, part + min(size, _SAMPLE_BYTES)
+    return whole / max(part, 1.0)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        name = clean_line(str(path))
+        raise UserError(
+            f"{name} cannot be read: {error.strerror}: name a file or a data set (`minimind data list`)",
+            f"{name} 读不出来：{error.strerror}：请指定文件或数据集（`minimind data list`）",
+        ) from None
+
+
+def _part_of(path: Path, cache: Path) -> Path:
+    """A file with the first whole lines of `path`; the file itself where it is small. Raises UserError."""
+    if _size(path) <= _SAMPLE_BYTES:
+        return path
+    cache.mkdir(parents=True, exist_ok=True)
+    part = cache / f"estimate-{path.name}"
+    with path.open("rb") as file:
+        text = file.read(_SAMPLE_BYTES)
+    part.write_bytes(text[: text.rfind(b"\n") + 1] or text)
+    return part

@@ -1,0 +1,1 @@
+"""What one optimiser step minimises: one file is one method, found by its name."""

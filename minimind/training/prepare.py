@@ -1,0 +1,150 @@
+"""From a TrainConfig to all that a run trains with: device, model, tokenizer, data, checked before anything is computed."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minimind import __version__
+from minimind.config import MODEL_PRESETS, PRESET_TOKENIZERS, ModelConfig, TrainConfig
+from minimind.data import packing, shards
+from minimind.data.shards import EMBEDDED
+from minimind.data.tokenizer import DEFAULT_TOKENIZER, Tokenizer
+from minimind.errors import UserError
+from minimind.events import Text
+from minimind.hardware import choose_device, choose_dtype
+from minimind.model.files import load_model
+from minimind.model.locate import locate_model
+from minimind.model.transformer import MiniMind
+from minimind.training.loop import Job
+from minimind.training.objective import find_objective
+from minimind.training.state import Surroundings
+from minimind.training.update import Precision
+
+ReportProgress = Callable[[int, int | None], None]
+
+
+def build_job(
+    config: TrainConfig,
+    *,
+    cache: Path,
+    start: Path | None = None,
+    progress: ReportProgress | None = None,
+    embedded_bytes: int | None = None,
+) -> tuple[Job, list[Text]]:
+    """Make ready what `config` asks for; also returns notes a person should see.
+
+    `start` is a checkpoint to take model and tokenizer from in place of `config.model` (a resumed run's own).
+    `progress(done, total)` counts bytes of data while they are tokenised; `embedded_bytes` replaces the size asked for.
+    Seeds the global random generators. Raises UserError for whatever does not fit together.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    device = choose_device(config.device)
+    precision = Precision(device, choose_dtype(config.dtype, device))
+    objective = find_objective(config.objective)
+    random.seed(config.seed)
+    torch.manual_seed(config.seed)
+    model, tokenizer, metadata, notes = _starting_point(config, start)
+    _check_length(model.config, config)
+    data = shards.prepare(
+        config.data,
+        tokenizer,
+        kind=objective.kind,
+        cache_directory=cache,
+        embedded_bytes=embedded_bytes or round(config.data_megabytes * 1e6),
+        allow_bad=config.allow_bad,
+        progress=progress,
+    )
+    batch_size, reduced = packing.fit_batch_size(data.train, config.batch_size, config.sequence_length)
+    surroundings = Surroundings(
+        device=str(device),
+        dtype=str(precision.dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        data=data.train.fingerprint,
+    )
+    job = Job(
+        config=config.replace(batch_size=batch_size),
+        model=model,
+        tokenizer=tokenizer,
+        tokenizer_files=tokenizer_files(tokenizer),
+        objective=objective,
+        data=data,
+        precision=precision,
+        surroundings=surroundings,
+        metadata=metadata,
+    )
+    return job, [*notes, *data.notes, *([reduced] if reduced else [])]
+
+
+def _starting_point(config: TrainConfig, start: Path | None) -> tuple[MiniMind, Tokenizer, dict[str, Any], list[Text]]:
+    """The model in float32, its tokenizer, what will be told about it, and notes."""
+    if start is None and config.model in MODEL_PRESETS:
+        return _fresh(config)
+    directory = start or locate_model(config.model)
+    model, tokenizer, earlier = load_model(directory)
+    if config.tokenizer is not None and Tokenizer.load(config.tokenizer).sha256 != tokenizer.sha256:
+        raise UserError(
+            f"tokenizer = {config.tokenizer!r} is not the one {directory} was trained with: leave it out",
+            f"tokenizer = {config.tokenizer!r} 不是 {directory} 训练时用的词表：请不要指定",
+        )
+    if start is not None:
+        return model, tokenizer, {**earlier}, []
+    history = [*earlier.get("history", []), {key: value for key, value in earlier.items() if key != "history"}]
+    return model, tokenizer, _metadata(config) | {"history": history}, []
+
+
+def _fresh(config: TrainConfig) -> tuple[MiniMind, Tokenizer, dict[str, Any], list[Text]]:
+    """A new model of a preset. Another tokenizer than the preset's decides the size of its vocabulary."""
+    preset = MODEL_PRESETS[config.model]
+    tokenizer = Tokenizer.load(config.tokenizer or PRESET_TOKENIZERS.get(config.model, DEFAULT_TOKENIZER))
+    notes = []
+    if tokenizer.vocab_size != preset.vocab_size:
+        notes.append(
+            Text(
+                f"vocab_size {preset.vocab_size} → {tokenizer.vocab_size}, that of the tokenizer",
+                f"vocab_size {preset.vocab_size} → {tokenizer.vocab_size}，以词表为准",
+            )
+        )
+        preset = preset.replace(vocab_size=tokenizer.vocab_size)
+    if config.objective != "pretrain":
+        notes.append(
+            Text(
+                f"{config.objective} begins with random weights: name a pretrained model to start from one",
+                f"{config.objective} 将从随机权重开始：若要从预训练模型开始，请指定它",
+            )
+        )
+    return MiniMind(preset), tokenizer, _metadata(config), notes
+
+
+def _metadata(config: TrainConfig) -> dict[str, Any]:
+    """What a model's config.json tells about how it came about."""
+    return {
+        "model": config.model,
+        "objective": config.objective,
+        "data": list(config.data),
+        "data_megabytes": config.data_megabytes if EMBEDDED in config.data else None,
+        "seed": config.seed,
+        "versions": {"minimind-tui": __version__, "torch": str(torch.__version__)},
+    }
+
+
+def _check_length(model: ModelConfig, config: TrainConfig) -> None:
+    if config.sequence_length > model.max_position_embeddings:
+        raise UserError(
+            f"sequence_length = {config.sequence_length} is longer than the model's context of "
+            f"{model.max_position_embeddings}: lower it",
+            f"sequence_length = {config.sequence_length} 超过模型的上下文长度 {model.max_position_embeddings}：请调小",
+        )
+
+
+def tokenizer_files(tokenizer: Tokenizer) -> Mapping[str, bytes]:
+    """The contents of a tokenizer's files by name."""
+    with tempfile.TemporaryDirectory() as directory:
+        tokenizer.save(Path(directory))
+        return {path.name: path.read_bytes() for path in sorted(Path(directory).iterdir())}

@@ -1,0 +1,127 @@
+"""What a run must remember to go on as if nothing had happened, as the files of a checkpoint and back."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+
+from minimind.data.packing import Position
+from minimind.events import Text
+from minimind.model.files import WEIGHTS, model_files
+from minimind.model.weights import read_weights
+from minimind.safe_text import clean_line
+from minimind.training.checkpoint import CheckpointError, read_json, validate
+from minimind.training.optim import Optimizer
+
+OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
+_TORCH_RNG, _CUDA_RNG = "random|torch", "random|cuda"
+
+
+@dataclass(slots=True)
+class State:
+    """Where a run is. Everything else that moves is a function of this, the weights and the random generators.
+
+    steps             how many there will be; fixed when the run first starts
+    step              optimiser steps done
+    tokens, seconds   trained on so far; pauses not counted
+    position          of the data, as `Batch.position` gave it
+    learning_rate     the peak, where a person changed it during the run
+    validation_loss   of the newest evaluation, and the `validation_step` it belongs to
+    best_loss, best_step   the least validation loss that a checkpoint was saved with, and that checkpoint's step
+    not_finite        updates left out in a row because of a loss or gradient that was no number
+    """
+
+    steps: int
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    position: Position | None = None
+    learning_rate: float | None = None
+    validation_loss: float | None = None
+    validation_step: int = -1
+    best_loss: float | None = None
+    best_step: int = -1
+    not_finite: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the last digits of a result depend on besides the run's own settings."""
+
+    device: str
+    dtype: str
+    threads: int
+    data: str
+    torch: str = field(default_factory=lambda: str(torch.__version__))
+
+    def differences(self, earlier: Mapping[str, Any]) -> Text | None:
+        """What differs from the `earlier` surroundings in a checkpoint, as a sentence; None if nothing does."""
+        changed = [
+            f"{item.name} {earlier.get(item.name)} → {getattr(self, item.name)}"
+            for item in fields(self)
+            if earlier.get(item.name) != getattr(self, item.name)
+        ]
+        if not changed:
+            return None
+        listed = ", ".join(changed)
+        return Text(
+            f"resumed under other conditions ({listed}): the result will not be the same to the last digit",
+            f"恢复时环境有变（{listed}）：结果不会逐位相同",
+        )
+
+
+def checkpoint_files(
+    optimizer: Optimizer, state: State, about: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """The contents of a checkpoint by file name: float32 weights, optimiser, random generators, and where the run is.
+
+    `about` (JSON data) is kept beside the state; `metadata` goes into the model's own config, for whoever opens it.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizer.state_tensors().items()}
+    tensors[_TORCH_RNG] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors[_CUDA_RNG] = torch.cuda.get_rng_state()
+    version, words, gauss = random.getstate()
+    described = {**about, "state": asdict(state), "python_random": [version, list(words), gauss]}
+    return {
+        **model_files(optimizer.model, metadata),
+        OPTIMIZER: to_bytes(tensors),
+        STATE: json.dumps(described, ensure_ascii=False, indent=1).encode(),
+    }
+
+
+def restore(directory: Path, optimizer: Optimizer) -> tuple[State, dict[str, Any]]:
+    """Put weights, optimiser and random generators back as the checkpoint in `directory` has them.
+
+    Returns the state and what was kept beside it. Raises UserError where the checkpoint is damaged or another model's.
+    """
+    validate(directory)
+    described = read_json(directory / STATE)
+    try:
+        tensors = from_bytes((directory / OPTIMIZER).read_bytes())
+        stored = described.pop("state")
+        position = stored.pop("position")
+        state = State(**stored, position=position and Position(**position))
+        version, words, gauss = described.pop("python_random")
+        optimizer.load_weights(read_weights(directory / WEIGHTS))
+        optimizer.load_state_tensors({key: value for key, value in tensors.items() if not key.startswith("random|")})
+        random.setstate((version, tuple(words), gauss))
+        torch.set_rng_state(tensors[_TORCH_RNG])
+        if _CUDA_RNG in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors[_CUDA_RNG])
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        what = clean_line(f"{type(error).__name__}: {error}", 200)
+        raise CheckpointError(
+            f"{directory}: does not fit this run ({what}): start a new run from it instead",
+            f"{directory}：与这次训练不匹配（{what}）：请以它为起点新建一次训练",
+        ) from None
+    return state, described

@@ -1,0 +1,117 @@
+"""One optimiser step: batches in, better weights out, and figures about it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+
+from minimind.config import TrainConfig
+from minimind.data.packing import Batch, Position
+from minimind.data.shards import TokenDataset
+from minimind.model.transformer import MiniMind
+from minimind.training.attention import install_fast_attention
+from minimind.training.evaluate import counted
+from minimind.training.objective import Objective
+from minimind.training.optim import Optimizer, learning_rate_share
+
+
+class Update(NamedTuple):
+    """What one step was: `applied` is False where a number was not finite and the weights were left alone.
+
+    `scalars` are means over the counted tokens (``loss`` in nats); `tokens` are those read, without padding; `position`
+    is where the data go on.
+    """
+
+    applied: bool
+    scalars: dict[str, float]
+    gradient_norm: float
+    learning_rate: float
+    tokens: int
+    seconds: float
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Where and in what the gradients are computed."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+class Updater:
+    """Holds a model, its optimiser and its stream of batches, and takes one step after another."""
+
+    def __init__(
+        self, model: MiniMind, objective: Objective, data: TokenDataset, config: TrainConfig, precision: Precision
+    ) -> None:
+        """`model` holds float32 weights; it is moved to the device. Batches begin at the start of the data."""
+        self.config = config
+        self.objective = objective
+        self.device = precision.device
+        self.optimizer = Optimizer(model.to(precision.device), config, precision.dtype)
+        install_fast_attention(self.optimizer.working, precision.dtype, precision.device)
+        self._data = data
+        self._batches: Iterator[Batch] = iter(())
+        self.seek(None)
+
+    @property
+    def working(self) -> MiniMind:
+        """The model that computes: the trained one, or its copy in bfloat16."""
+        return self.optimizer.working
+
+    def seek(self, position: Position | None) -> None:
+        """Let the data go on from `position`."""
+        self._batches = self.objective.batches(self._data, self.config, position)
+
+    def update(self, step: int, steps: int) -> Update:
+        """Take step number `step` of `steps`.
+
+        The micro-batches are weighed by their counted tokens, so that accumulating them gives the gradient of one big
+        batch even where they differ in that number.
+        """
+        began = time.monotonic()
+        batches = [next(self._batches) for _ in range(self.config.accumulation_steps)]
+        counts = [counted(batch) for batch in batches]
+        total = max(sum(counts), 1)
+        scalars: dict[str, float] = {}
+        self.working.train()
+        for batch, count in zip(batches, counts, strict=True):
+            loss, values = self.objective.loss(self.working, to_device(batch, self.device))
+            (loss * (count / total)).backward()  # type: ignore[no-untyped-call]
+            self.optimizer.collect()
+            for name, value in values.items():
+                scalars[name] = scalars.get(name, 0.0) + value * count / total
+        norm = self.optimizer.clip_gradients()
+        share = learning_rate_share(step, steps, self.config.warmup, self.config.minimum_learning_rate)
+        applied = math.isfinite(norm) and all(map(math.isfinite, scalars.values()))
+        if applied:
+            self.optimizer.step(share)
+        self.optimizer.discard()
+        return Update(
+            applied,
+            scalars,
+            norm,
+            self.optimizer.peak * share,
+            sum(batch.useful_tokens for batch in batches),
+            time.monotonic() - began,
+            batches[-1].position,
+        )
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The same batch with its tensors on `device`."""
+    if device.type == "cpu":
+        return batch
+    return replace(
+        batch,
+        tokens=batch.tokens.to(device),
+        labels=batch.labels.to(device),
+        positions=batch.positions.to(device),
+        documents=batch.documents.to(device),
+    )

@@ -1,0 +1,183 @@
+"""The process that trains a run: ``python -m minimind.training.worker RUNDIR``.
+
+Reads run.json, goes on from the run's newest valid checkpoint if it has one, records Events, obeys control.json, and
+leaves a verdict in final.json whatever happens. SIGTERM and SIGINT mean: save and leave.
+
+Exit status: 0 finished or stopped, 2 something the person can put right, 12 out of memory, 1 a fault of ours.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from minimind import paths
+from minimind.errors import UserError
+from minimind.events import Alert, Note, Progress, Text
+from minimind.hardware import keep_freed_memory
+from minimind.safe_text import clean_line
+from minimind.training import checkpoint
+from minimind.training.recorder import Recorder
+from minimind.training.run_files import CHECKPOINTS, OUT_OF_MEMORY_CODE
+from minimind.training.run_view import RunView
+
+if TYPE_CHECKING:  # torch takes seconds: signals must find their handler before it is loaded
+    from minimind.training.loop import Trainer, Verdict
+
+_PROGRESS_SECONDS = 0.2
+_FAULT_OF_OURS, _FAILED = 1, 2
+_ALLOCATION_FAILURES = ("can't allocate memory", "not enough memory", "out of memory")
+"""What torch says, in a plain RuntimeError, when main memory does not suffice."""
+
+
+class _Stopped(Exception):
+    """The run was told to stop before its first step."""
+
+
+class Worker:
+    """One start of one run."""
+
+    def __init__(self, directory: Path, recorder: Recorder) -> None:
+        self._directory = directory
+        self._recorder = recorder
+        self._told_to_stop = False
+        self._reported = 0.0
+        self._trainer: Trainer | None = None
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps done."""
+        return self._trainer.state.step if self._trainer is not None else 0
+
+    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """Save and leave at the next step."""
+        self._told_to_stop = True
+        if self._trainer is not None:
+            self._trainer.stop()
+
+    def train(self) -> Verdict:
+        """Prepare, resume if there is something to resume, and train."""
+        self._recorder.record(Progress(0, None, Text("loading torch", "正在加载 torch")))
+        from minimind.training.estimate import planned_steps
+        from minimind.training.loop import Trainer
+        from minimind.training.prepare import build_job
+
+        config = RunView(self._directory).config
+        start = self._newest_checkpoint()
+        job, notes = build_job(config, cache=paths.cache() / "tokens", start=start, progress=self._on_progress)
+        for note in notes:
+            self._recorder.record(Note(note))
+        steps = 1 if start is not None else planned_steps(job)
+        trainer = Trainer(job, self._recorder, self._directory / CHECKPOINTS, steps=steps)
+        if start is not None:
+            trainer.resume(start)
+        self._trainer = trainer
+        if self._told_to_stop:
+            trainer.stop()
+        return trainer.run()
+
+    def _newest_checkpoint(self) -> Path | None:
+        """The newest valid checkpoint of the run; damaged ones are reported."""
+        problems: list[UserError] = []
+        found = checkpoint.latest(self._directory / CHECKPOINTS, problems)
+        for problem in problems:
+            self._recorder.record(Alert("warning", "damaged-checkpoint", problem.text))
+        return found
+
+    def _on_progress(self, done: int, total: int | None) -> None:
+        """Report the tokenising, now and then. Raises _Stopped where a wish to stop has come."""
+        if self._told_to_stop or self._recorder.control().want == "stop":
+            raise _Stopped
+        now = time.monotonic()
+        if now - self._reported >= _PROGRESS_SECONDS or done == total:
+            self._reported = now
+            self._recorder.record(Progress(done, total, Text("tokenising the data", "正在分词")))
+
+
+def run(directory: Path) -> int:
+    """Train the run in `directory` and return the exit status; the verdict is in its final.json then."""
+    with Recorder(directory) as recorder:
+        worker = Worker(directory, recorder)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, worker.on_signal)
+        verdict, code = _verdict_of(worker, directory)
+        if verdict.outcome in ("failed", "out-of-memory"):
+            recorder.record(Alert("error", verdict.outcome, verdict.text, verdict.step))
+            sys.stderr.write(verdict.text.en + "\n")
+        recorder.finish(
+            {
+                "outcome": verdict.outcome,
+                "text": {"en": verdict.text.en, "zh": verdict.text.zh},
+                "step": verdict.step,
+            }
+        )
+    return code
+
+
+def _verdict_of(worker: Worker, directory: Path) -> tuple[Verdict, int]:
+    """Train; returns the verdict and the exit status, whatever was raised."""
+    from minimind.training.loop import Verdict
+
+    try:
+        verdict = worker.train()
+        return verdict, 0 if verdict.outcome in ("finished", "stopped") else _FAILED
+    except _Stopped:
+        text = Text("stopped as asked before the first step", "已按要求在第一步之前停止")
+        return Verdict("stopped", text, 0), 0
+    except UserError as error:
+        return Verdict("failed", error.text, worker.step), _FAILED
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or any(sign in str(error) for sign in _ALLOCATION_FAILURES):
+            return Verdict("out-of-memory", _memory_advice(directory, error), worker.step), OUT_OF_MEMORY_CODE
+        return _fault(error, worker.step), _FAULT_OF_OURS
+    except Exception as error:
+        return _fault(error, worker.step), _FAULT_OF_OURS
+
+
+def _fault(error: Exception, step: int) -> Verdict:
+    """The verdict on an error nobody foresaw; its traceback goes into the log."""
+    from minimind.training.loop import Verdict
+
+    traceback.print_exception(error)
+    what = clean_line(f"{type(error).__name__}: {error}", 300)
+    text = Text(f"a fault of ours: {what} (the traceback is in log.txt)", f"程序自身出错：{what}（完整信息见 log.txt）")
+    return Verdict("failed", text, step)
+
+
+def _memory_advice(directory: Path, error: BaseException) -> Text:
+    """What did not fit, and settings with the same global batch that need less at a time."""
+    said = clean_line(str(error).partition("\n")[0], 200)
+    config = RunView(directory).config
+    batch, accumulation = config.batch_size, config.accumulation_steps
+    if batch > 1:
+        halves = batch // 2
+        more = -(-batch * accumulation // halves)
+        change = f"batch_size {batch} → {halves}, accumulation_steps {accumulation} → {more}"
+    else:
+        change = f"sequence_length {config.sequence_length} → {max(config.sequence_length // 2, 2)}"
+    return Text(
+        f"not enough memory ({said}): start a new run with {change}",
+        f"内存（显存）不足（{said}）：请新建一次训练并改为 {change}",
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """The command line: one run directory."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m minimind.training.worker RUNDIR\n")
+        return _FAILED
+    keep_freed_memory()
+    try:
+        return run(Path(arguments[0]))
+    except OSError as error:
+        sys.stderr.write(f"{clean_line(str(error), 300)}\n")
+        return _FAULT_OF_OURS
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
