@@ -92,7 +92,8 @@ class Tokenizer:
                 f"not a usable tokenizer.json: {clean_line(str(error), 120)}",
                 f"不是可用的 tokenizer.json：{clean_line(str(error), 120)}",
             ) from None
-        self._definition = definition
+        self.definition = definition
+        """The text of its tokenizer.json."""
         self.added_tokens: dict[str, int] = {token["content"]: token["id"] for token in added}
         self.special_ids = frozenset(token["id"] for token in added if token["special"])
         self.vocab_size: int = max(self._backend.get_vocab().values()) + 1
@@ -141,7 +142,7 @@ class Tokenizer:
     def save(self, directory: Path) -> None:
         """Write tokenizer.json and a tokenizer_config.json that transformers 4 and 5 load, chat template included."""
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "tokenizer.json").write_text(self._definition, encoding="utf-8")
+        (directory / "tokenizer.json").write_text(self.definition, encoding="utf-8")
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": BOS,

@@ -29,7 +29,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": False,
         "rope_theta": 10_000.0,
         "max_position_embeddings": 2048,
-    },
+    }
+    | {name: MINIMIND2[name] for name in ("rope_scaling_type", "rope_scaling_factor", "beta_fast")},
 }
 """What a transformers configuration means where it says nothing."""
 
@@ -72,7 +73,18 @@ def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         if isinstance(found.get(name), list) and found[name]:
             found[name] = found[name][0]
-    return ModelConfig.from_dict(found | _rope(values, found, where), where=where)
+    return _canonical(ModelConfig.from_dict(found | _rope(values, found, where), where=where))
+
+
+def _canonical(config: ModelConfig) -> ModelConfig:
+    """The same architecture with every width that follows from the others left to follow."""
+    follows = {
+        "head_dim": config.hidden_size // config.num_attention_heads,
+        "moe_intermediate_size": config.feed_forward_size,
+        "intermediate_size": config.replace(intermediate_size=None).feed_forward_size,
+    }
+    values = config.to_dict()
+    return ModelConfig.from_dict(values | {name: None for name, width in follows.items() if values[name] == width})
 
 
 def _refuse_other_networks(values: Mapping[str, Any], where: str) -> None:

@@ -46,8 +46,8 @@ class LoraLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Take `x` [..., in] to [..., out]."""
-        plain: Tensor = super().forward(x)  # [..., out]
-        return plain + self.scale * self.lora(x)  # [..., out]
+        corrected: Tensor = super().forward(x) + self.scale * self.lora(x)  # [..., out]
+        return corrected
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
