@@ -1,96 +1,43 @@
-"""``minimind-tui [learn SLUG | runs [ID] | chat [PATH]]``: the terminal app's command line."""
+"""``minimind-tui``: sees that our own packages are the ones installed, then hands over to the command line."""
 
 from __future__ import annotations
 
-import argparse
-import io
-import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
-
-from minimind import __version__
-from minimind.commands.output import standard
-from minimind.errors import UserError
-from minimind.events import Language, Text
-from minimind.language import from_locale
-
-USER_ERROR = 2
 
 
-class _Parser(argparse.ArgumentParser):
-    """Mistakes are UserErrors: one line in the person's language."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see minimind-tui --help)", f"{message}（用法：minimind-tui --help）")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
-    parser = _Parser(
-        prog="minimind-tui",
-        description="Learn how language models work by building, training and talking to one / "
-        "在终端里亲手搭建、训练并与语言模型对话，弄懂它的原理",
-    )
-    parser.add_argument("--version", action="version", version=f"minimind-tui {__version__}")
-    parser.add_argument("--lang", choices=("en", "zh"), help="language / 语言")
-    parser.add_argument("--home", metavar="DIR", help="where runs, progress and settings live / 数据目录")
-    places = parser.add_subparsers(dest="place", metavar="learn|runs|chat", parser_class=_Parser)
-    learn = places.add_parser("learn", help="open a lesson / 打开一课")
-    learn.add_argument("argument", metavar="SLUG", nargs="?", help="lesson / 课程名")
-    runs = places.add_parser("runs", help="open the runs / 打开训练列表")
-    runs.add_argument("argument", metavar="ID", nargs="?", help="run / 训练编号")
-    chat = places.add_parser("chat", help="talk to a model / 与模型对话")
-    chat.add_argument("argument", metavar="PATH", nargs="?", help="checkpoint, run or model / 检查点、训练或模型名")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the app; returns the exit status (2: the person's mistake; 128+n: ended by signal n)."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    language = from_locale()
+def main() -> int:
+    """Run the app; returns the exit status."""
     try:
-        options = build_parser().parse_args(arguments)
-        language = options.lang or language
-        status = _start(options)
-    except UserError as error:
-        _say(error.text, language)
-        return USER_ERROR
-    from minimind_tui import lab
-
-    if lab.is_busy():
-        # An experiment that ignores its stop would keep the process for as long as it computes.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
+        from minimind_tui.command_line import main as run
+    except ImportError as error:
+        sys.stderr.write(f"minimind-tui: {_explain(error)}\n")
+        return 2
+    return run()
 
 
-def _start(options: argparse.Namespace) -> int:
-    """Prepare the environment, then import Textual and run."""
-    from minimind_tui import settings, terminal
+def _explain(error: ImportError) -> str:
+    """What keeps the app from being imported, in one line."""
+    import importlib.metadata
+    import importlib.util
 
-    if options.home:
-        os.environ["MINIMIND_HOME"] = options.home
-    reason = terminal.refusal(os.environ)
-    if reason is not None:
-        raise UserError(reason.en, reason.zh)
-    terminal.prepare(os.environ, settings.Settings.load())
-
-    from minimind_tui.app import MiniMindApp
-
-    target = [] if options.place is None else [options.place] + ([options.argument] if options.argument else [])
-    app = MiniMindApp(language=options.lang, target=target)
-    app.run()
-    if app.crash_log is not None:
-        _say(app.t("common.crashed", path=str(app.crash_log)), app.language)
-    return app.return_code or 0
-
-
-def _say(text: Text | str, language: Language) -> None:
-    standard(as_json=False, language=language).say(text)
+    name = (error.name or "").partition(".")[0]
+    if name == "minimind":
+        try:
+            other = importlib.metadata.distribution("minimind").metadata["Name"]
+        except importlib.metadata.PackageNotFoundError:
+            other = None
+        spec = importlib.util.find_spec("minimind")
+        where = spec.origin if spec is not None else "?"
+        if other is not None:
+            return (
+                f"another distribution, {other}, has put its own 'minimind' package at {where}: "
+                f"pip uninstall {other}; pip install --force-reinstall minimind-tui / "
+                f"另一个发行包 {other} 占用了 minimind 包：请先卸载它，再重装 minimind-tui"
+            )
+    return (
+        f"{error}: the installation is not complete: pip install --force-reinstall minimind-tui / "
+        "安装不完整：请重装 minimind-tui"
+    )
 
 
 if __name__ == "__main__":

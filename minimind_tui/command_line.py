@@ -1,0 +1,113 @@
+"""The command line of the app: parsed and checked before Textual is imported."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from minimind import __version__
+from minimind.commands.output import standard
+from minimind.errors import UserError
+from minimind.events import LANGUAGES, Language, Text
+from minimind.language import from_locale
+
+USER_ERROR = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes are UserErrors: one line in the person's language."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see minimind-tui --help)", f"{message}（用法：minimind-tui --help）")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = _Parser(
+        prog="minimind-tui",
+        description="Learn how language models work by building, training and talking to one / "
+        "在终端里亲手搭建、训练并与语言模型对话，弄懂它的原理",
+        epilog="Without a terminal: minimind --help, python -m lessons --help / 没有终端时用这两个命令",
+    )
+    parser.add_argument("--version", action="version", version=f"minimind-tui {__version__}")
+    parser.add_argument("--lang", choices=("en", "zh"), help="language / 语言")
+    parser.add_argument("--home", metavar="DIR", help="where runs, progress and settings live / 数据目录")
+    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal / 不接管鼠标")
+    places = parser.add_subparsers(dest="place", metavar="learn|runs|chat", parser_class=_Parser)
+    for place, metavar, text in (
+        ("learn", "SLUG", "open a lesson / 打开一课"),
+        ("runs", "ID", "open the runs, or one of them / 打开训练列表，或其中一个"),
+        ("chat", "PATH", "talk to a model: checkpoint, run or name / 与模型对话：检查点、训练或模型名"),
+    ):
+        sub = places.add_parser(place, help=text, description=text)
+        sub.add_argument("argument", metavar=metavar, nargs="?", help=text)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the app; returns the exit status (2: the person's mistake; 128+n: ended by signal n)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    language = from_locale()
+    try:
+        options = build_parser().parse_args(arguments)
+        language = options.lang or language
+        return _leave(_start(options))
+    except UserError as error:
+        _say(error.text, language)
+        return USER_ERROR
+
+
+def _start(options: argparse.Namespace) -> int:
+    """Prepare the environment, then import Textual and run."""
+    from minimind_tui import settings, strings, terminal
+
+    if options.home:
+        os.environ["MINIMIND_HOME"] = options.home
+    reason = terminal.refusal(os.environ)
+    if reason is not None:
+        raise UserError(reason.en, reason.zh)
+    _check_target(options)
+    terminal.prepare(os.environ, settings.Settings.load())
+
+    from minimind_tui.app import MiniMindApp
+
+    target = [] if options.place is None else [options.place] + ([options.argument] if options.argument else [])
+    app = MiniMindApp(language=options.lang, target=target)
+    app.run(mouse=not options.no_mouse)
+    if app.crash_log is not None:
+        path = str(app.crash_log)
+        _say(Text(*(strings.speak("common.crashed", each, path=path) for each in LANGUAGES)), app.language)
+    return app.return_code or 0
+
+
+def _check_target(options: argparse.Namespace) -> None:
+    """Refuse a lesson or a run that is not there before the screen is taken."""
+    if options.place == "learn" and options.argument:
+        from lessons.lesson import load_lesson
+
+        load_lesson(options.argument)
+    elif options.place == "runs" and options.argument:
+        from minimind.training.runs import find_run
+
+        find_run(options.argument)
+
+
+def _leave(status: int) -> int:
+    """Leave at once if an experiment that ignores its stop would keep the process for as long as it computes."""
+    from minimind_tui import lab
+
+    if lab.is_busy():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _say(text: Text, language: Language) -> None:
+    standard(as_json=False, language=language).say(f"minimind-tui: {text.of(language)}")
