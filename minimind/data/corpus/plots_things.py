@@ -122,7 +122,7 @@ def bought(story: Story) -> None:
         ("What did {who} buy?", "{who} bought {x}."),
         ("{who}买了什么？", "{who}买了{x}。"),
         thing.a,
-        [story.new_thing([word for word in lexicon.THINGS if word is not thing.word]).a],
+        [story.new_thing(lexicon.THINGS).a],
     )
     story.mood = "happy" if enough else "proud"
 
@@ -173,7 +173,7 @@ def broken(story: Story) -> None:
         ("What did {who} break?", "{who} broke the {x}."),
         ("{who}摔坏了什么？", "{who}摔坏了{x}。"),
         str(thing),
-        [str(story.new_thing([word for word in lexicon.THINGS if "b" in word.tags and word is not thing.word]))],
+        [str(story.new_thing([word for word in lexicon.THINGS if "b" in word.tags]))],
     )
 
 
@@ -311,7 +311,7 @@ def present(story: Story) -> None:
         ('"This is the best present!" said {friend}.', '"Thank you! I like it very much," said {friend}.'),
         ("“这是最好的礼物！”{friend}说。", "“谢谢你！我太喜欢了。”{friend}说。"),
     )
-    other = story.new_thing([word for word in words if word is not gift.word])
+    other = story.new_thing(words)
     story.ask(
         ("What did {who} give to {friend}?", "{who} gave {friend} {x}."),
         ("{who}送给{friend}什么？", "{who}送给{friend}{x}。"),

@@ -76,7 +76,7 @@ def _opening(story: Story) -> None:
             kinds,
         )
         if story.language == "en":  # "a little elephant", but the answer is "an elephant"
-            story.facts[-1] = story.facts[-1]._replace(evidence=kind)
+            story.facts[-1] = story.facts[-1]._replace(value=kind)
     elif choice.chance(0.5):
         girl = hero.pronoun in ("she", "她")
         story.say(

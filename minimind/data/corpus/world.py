@@ -52,12 +52,12 @@ class Choice:
 
 
 class Fact(NamedTuple):
-    """A question about a story, its true answer, false answers, and the piece of text that proves it."""
+    """A question about a story, its true answer, false answers, and the value on which the true one turns."""
 
     question: str
     answer: str
     wrong: tuple[str, ...]
-    evidence: str
+    value: str
 
 
 class Noun:
@@ -117,6 +117,7 @@ class Story:
         self.lines: list[str] = []
         self.facts: list[Fact] = []
         self.events: list[str] = []
+        self._used: set[str] = set()
         they = "他" if hero.pronoun != friend.pronoun else hero.pronoun
         self.fields: dict[str, object] = {
             "they": "they" if language == "en" else they + "们",
@@ -166,8 +167,11 @@ class Story:
         return found
 
     def new_thing(self, words: Sequence[ThingWord]) -> Noun:
-        """One of the things, in a colour if it can have one."""
+        """One of the things that this story has not named yet, in a colour if it can have one."""
         word = self.choice.pick(words)
+        while word.en in self._used:
+            word = self.choice.pick(words)
+        self._used.add(word.en)
         color = self.choice.pick(lexicon.COLORS) if "c" in word.tags else None
         return Noun(word, color, self.language)
 
