@@ -1,0 +1,54 @@
+"""``minimind estimate``: what a training run would take on this machine, from a few real steps."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from minimind import paths
+from minimind.commands.columns import in_columns
+from minimind.commands.output import Output
+from minimind.commands.run_text import duration, size
+from minimind.commands.training_flags import OBJECTIVES, add_training_flags, training_config
+
+if TYPE_CHECKING:
+    from minimind.training.estimate import Estimate
+
+
+def register(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("estimate", help="what a run would take / 预估一次训练的开销")
+    parser.add_argument("objective", choices=OBJECTIVES, help="training method / 训练方法")
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, metavar="FLOAT", help="most time to measure / 测量的最长秒数 (4.0)"
+    )
+    add_training_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Measure and tell."""
+    config = training_config(arguments)
+    from minimind.hardware import keep_freed_memory
+
+    keep_freed_memory()
+    from minimind.training.estimate import estimate
+
+    found = estimate(config, paths.cache() / "estimates", arguments.seconds)
+    output.emit(asdict(found), _text(found, output))
+    return 0
+
+
+def _text(found: Estimate, output: Output) -> str:
+    """The estimate as a small table."""
+    rows = (
+        ("time", "时间", f"{duration(found.seconds_low)} – {duration(found.seconds_high)}"),
+        ("steps", "步数", f"{found.steps:,}"),
+        ("tokens", "词元", f"{found.tokens:,} ({found.tokens_per_second:,.0f}/s)"),
+        ("parameters", "参数", f"{found.parameters:,}"),
+        ("memory", "内存", size(found.peak_memory_bytes)),
+        ("disk", "磁盘", size(found.disk_bytes)),
+        ("device", "设备", f"{found.device}, {found.dtype}"),
+    )
+    return in_columns([output.pick(en, zh), value] for en, zh, value in rows)

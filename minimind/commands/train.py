@@ -1,0 +1,135 @@
+"""``minimind train``: start a training run in a process of its own, and watch it until it ends."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from minimind.commands.output import Output
+from minimind.commands.run_text import follow, status_data, status_lines
+from minimind.commands.training_flags import OBJECTIVES, add_training_flags, training_config
+from minimind.config import MODEL_PRESETS
+from minimind.errors import UserError
+from minimind.events import Text
+from minimind.training import launch
+from minimind.training.runs import RunView, create_run, find_run
+
+_INTERRUPTED = 130
+_FAILED = 1
+
+
+def register(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a model / 训练模型",
+        description="Train a model in a process of its own; Ctrl-C saves and stops it. "
+        "/ 在独立进程中训练模型；按 Ctrl-C 会保存并停止。",
+    )
+    parser.add_argument("objective", nargs="?", choices=OBJECTIVES, help="training method / 训练方法")
+    parser.add_argument("--run", dest="resumed", metavar="ID", help="go on with this run / 继续这个训练")
+    parser.add_argument("--name", help="a name for the run / 给训练起个名字")
+    parser.add_argument(
+        "--detach", action="store_true", help="return at once; the run goes on / 立即返回，训练在后台继续"
+    )
+    add_training_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Start or resume, then watch unless told not to."""
+    directory = _resume(arguments) if arguments.resumed is not None else _start(arguments)
+    if arguments.detach:
+        output.emit(
+            {"id": directory.name, "directory": str(directory)},
+            Text(
+                f"{directory.name} has started: `minimind runs watch {directory.name}` shows it",
+                f"{directory.name} 已启动：`minimind runs watch {directory.name}` 可查看",
+            ),
+        )
+        return 0
+    output.say(
+        Text(
+            f"{directory.name}: training in a process of its own; Ctrl-C saves and stops it",
+            f"{directory.name}：正在独立进程中训练；按 Ctrl-C 会保存并停止",
+        )
+    )
+    return _watch(directory, output)
+
+
+def _start(arguments: argparse.Namespace) -> Path:
+    """Make the run that is asked for and start it."""
+    if arguments.objective is None:
+        methods = " | ".join(OBJECTIVES)
+        raise UserError(
+            f"say what to do: minimind train {methods} (or --run ID to go on with a run)",
+            f"请说明训练方法：minimind train {methods}（或用 --run ID 继续一个训练）",
+        )
+    config = training_config(arguments)
+    parent = None if config.model in MODEL_PRESETS else config.model
+    made = create_run(config, name=arguments.name, parent=parent, argv=sys.argv)
+    launch.launch(made.directory)
+    return made.directory
+
+
+def _resume(arguments: argparse.Namespace) -> Path:
+    """Let a run go on from its newest checkpoint, with the settings it has."""
+    if arguments.objective is not None or arguments.name is not None:
+        raise UserError(
+            "--run goes on with a run as it is: leave out the method and the name",
+            "--run 会按原有设置继续训练：请不要再给训练方法或名字",
+        )
+    directory = find_run(arguments.resumed)
+    launch.resume(directory)
+    return directory
+
+
+class _Interrupt:
+    """What Ctrl-C does while a run is watched: the first asks it to save and stop, the second leaves it alone."""
+
+    def __init__(self, directory: Path, output: Output) -> None:
+        self._directory = directory
+        self._output = output
+        self.came = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        if self.came:
+            raise KeyboardInterrupt
+        self.came = True
+        if RunView(self._directory).status().live:
+            launch.stop(self._directory)
+            self._output.say(
+                Text(
+                    "stopping: it saves first (Ctrl-C again: do not wait)",
+                    "正在停止：先保存（再按一次 Ctrl-C：不再等待）",
+                )
+            )
+
+
+def _watch(directory: Path, output: Output) -> int:
+    """Show the run until it ends."""
+    interrupt = _Interrupt(directory, output)
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        status = follow(directory, output)
+    except KeyboardInterrupt:
+        output.say(
+            Text(
+                f"{directory.name} is left to itself: `minimind runs show {directory.name}`",
+                f"不再等待 {directory.name}：可用 `minimind runs show {directory.name}` 查看",
+            )
+        )
+        return _INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, before)
+    output.emit(
+        {"kind": "status", "id": directory.name, "directory": str(directory), **status_data(status)},
+        "\n".join(status_lines(status, output)),
+    )
+    if status.state in ("finished", "stopped"):
+        return _INTERRUPTED if interrupt.came else 0
+    return status.code or _FAILED

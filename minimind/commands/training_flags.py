@@ -1,0 +1,52 @@
+"""The settings of a training run on a command line, shared by ``train`` and ``estimate``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from minimind.config import TrainConfig, add_flags, given_flags, read_settings
+from minimind.errors import UserError
+from minimind.training.recommend import recommended_config
+
+OBJECTIVES = next(item.about.choices for item in TrainConfig.declared() if item.name == "objective")
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``, ``--set`` and one flag for each field of TrainConfig."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML or JSON / TOML 或 JSON 设置文件")
+    parser.add_argument(
+        "--set",
+        dest="assignments",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings by name; before --config, after flags / 按名称设置；优先于 --config，次于各选项",
+    )
+    add_flags(parser, TrainConfig, skip=frozenset({"objective"}))
+
+
+def training_config(arguments: argparse.Namespace) -> TrainConfig:
+    """What the command line asks for: flags before ``--set`` before ``--config`` before what is recommended.
+
+    Raises UserError for whatever is refused, and for data files that are not there.
+    """
+    given: dict[str, Any] = read_settings(arguments.config) if arguments.config else {}
+    for assignment in arguments.assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise UserError(
+                f"--set {assignment}: write NAME=VALUE", f"--set {assignment}：请写成 NAME=VALUE（名称=值）"
+            )
+        given[name.strip()] = value.strip()
+    config = recommended_config(arguments.objective, given | given_flags(arguments, TrainConfig))
+    for source in config.data:
+        path = Path(source)
+        if source != "embedded" and not path.is_file():
+            raise UserError(
+                f"data = {source!r}: no such data set or file (`minimind data list` shows the data sets)",
+                f"data = {source!r}：没有这个数据集或文件（`minimind data list` 可列出数据集）",
+            )
+    return config

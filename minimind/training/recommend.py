@@ -1,0 +1,52 @@
+"""The settings a person gets who names only what to do and with which model. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minimind.config import MODEL_PRESETS, ModelConfig, TrainConfig, train_preset
+from minimind.declaration import read_settings
+from minimind.errors import UserError
+from minimind.model.locate import CONFIG, locate_model
+
+_DURATIONS = ("steps", "minutes", "epochs")
+DEFAULT_MODEL = "nano"
+
+
+def preset_of(model: str) -> str | None:
+    """The preset that `model` is, or that the checkpoint or run it means has the architecture of; None for neither.
+
+    The size of the vocabulary does not matter. Raises UserError where there is no such model.
+    """
+    if model in MODEL_PRESETS:
+        return model
+    path = locate_model(model) / CONFIG
+    config = ModelConfig.from_dict(read_settings(path), ignore_unknown=True, where=str(path))
+    for name, preset in MODEL_PRESETS.items():
+        if config.replace(vocab_size=preset.vocab_size) == preset:
+            return name
+    return None
+
+
+def recommended_config(objective: str, given: Mapping[str, Any]) -> TrainConfig:
+    """`given` settings (values or text), completed by those measured to be good for the model and the objective.
+
+    A duration that is given (steps, minutes or epochs) replaces the recommended one. A run or checkpoint to start from
+    is resolved to its directory, so that the run keeps its starting point whatever becomes of the name. Raises
+    UserError for settings that are refused, and for fine-tuning that names no model to start from.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if objective != "pretrain" and "model" not in chosen:
+        raise UserError(
+            f"{objective} goes on from a trained model: name one with --model (a run: `minimind runs list`, or `last`)",
+            f"{objective} 要从训练过的模型开始：请用 --model 指定（训练编号见 `minimind runs list`，或 `last`）",
+        )
+    model = str(chosen.get("model", DEFAULT_MODEL))
+    preset = preset_of(model)
+    values = train_preset(preset, objective) if preset is not None else {}
+    if any(name in chosen for name in _DURATIONS):
+        values = {name: value for name, value in values.items() if name not in _DURATIONS}
+    if model not in MODEL_PRESETS:
+        chosen["model"] = str(locate_model(model).absolute())
+    return TrainConfig.from_dict(values | chosen | {"objective": objective})
