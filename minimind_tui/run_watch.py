@@ -1,0 +1,116 @@
+"""One run, watched: what is new since the last look, ready to be drawn. No Textual, no torch.
+
+A watch is polled off the event loop and hands over snapshots: plain data that the trainer's next line cannot change.
+A long run is taken in by slices; meanwhile `loading` says how far it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from minimind.config import TrainConfig
+from minimind.events import Alert, Mark, Note, Progress, Sample, Scalars
+from minimind.training.run_files import EVENTS
+from minimind.training.runs import CheckpointFile, RunStatus, RunView, TimedEvent
+
+SLICE = 128 << 10
+"""Bytes taken in at a time: about 8 ms of work for the interpreter."""
+_BREATH = 0.004
+_POLL_SECONDS = 0.25
+_LOG_LINES = 400
+
+Curves = Mapping[str, tuple[list[float], list[float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSnapshot:
+    """A run at a moment. `curves` is set when charts must be drawn anew; otherwise `points` (name, x, y) are added."""
+
+    status: RunStatus
+    step: int
+    elapsed: float
+    progress: Progress | None
+    latest: Mapping[str, float]
+    curves: Curves | None
+    points: tuple[tuple[str, float, float], ...]
+    samples: tuple[Sample, ...]
+    alerts: tuple[Alert, ...]
+    notes: tuple[Note, ...]
+    marks: tuple[Mark, ...]
+    checkpoints: tuple[CheckpointFile, ...]
+    log: tuple[str, ...]
+    loading: float | None
+    """Share of the file taken in so far, or None once it is all there."""
+
+
+class RunWatch:
+    """Follows the run in `directory`. Raises UserError where it is not a run that can be read."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.view = RunView(directory)
+        self._generation = -1
+        self._taken = 0
+        self._loaded = False
+
+    @property
+    def config(self) -> TrainConfig:
+        """What was asked for."""
+        return self.view.config
+
+    def poll(self) -> RunSnapshot:
+        """Take in what is new, for at most a quarter of a second. Raises OSError when the run is gone."""
+        if not self.directory.is_dir():
+            raise FileNotFoundError(self.directory)
+        view = self.view
+        events: list[TimedEvent] = []
+        end = time.monotonic() + _POLL_SECONDS
+        while True:
+            events += view.refresh(SLICE)
+            self._taken += SLICE
+            if not view.behind or time.monotonic() > end:
+                break
+            time.sleep(_BREATH)  # the window's thread gets the interpreter in between
+        anew = view.generation != self._generation or not self._loaded
+        self._generation = view.generation
+        loading = self._loading() if view.behind and not self._loaded else None
+        self._loaded = self._loaded or not view.behind
+        return RunSnapshot(
+            status=view.status(),
+            step=view.step,
+            elapsed=view.elapsed,
+            progress=view.progress,
+            latest=dict(view.latest),
+            curves={name: (list(s.x), list(s.y)) for name, s in view.series.items()} if anew else None,
+            points=() if anew else _points(events),
+            samples=tuple(view.samples),
+            alerts=tuple(view.alerts),
+            notes=tuple(view.notes),
+            marks=tuple(view.marks),
+            checkpoints=tuple(view.checkpoints()),
+            log=view.log_tail(_LOG_LINES),
+            loading=loading,
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.view.close()
+
+    def _loading(self) -> float:
+        try:
+            size = (self.directory / EVENTS).stat().st_size
+        except OSError:
+            size = 0
+        return min(1.0, self._taken / max(1, size))
+
+
+def _points(events: list[TimedEvent]) -> tuple[tuple[str, float, float], ...]:
+    return tuple(
+        (name, timed.event.x, value)
+        for timed in events
+        if isinstance(timed.event, Scalars)
+        for name, value in timed.event.values.items()
+    )

@@ -1,0 +1,236 @@
+"""The list of training runs, followed while it is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Input, Static
+
+from minimind.safe_text import clean, clean_line
+from minimind.training.runs import State
+from minimind_tui.figures import number, percent, rough_duration, size
+from minimind_tui.screens.run_actions import STATE_MARKS, RunActions, Target
+from minimind_tui.supervisor import RunList, RunSummary
+from minimind_tui.widgets.list_table import Column, ListTable, TableRow
+
+POLL_SECONDS = 1.0
+
+COLUMNS = (
+    Column("runs.column.state", 12),
+    Column("runs.column.run", 0),
+    Column("runs.column.objective", 9, appears_at=120),
+    Column("runs.column.model", 14, appears_at=98),
+    Column("runs.column.progress", 6, right=True),
+    Column("runs.column.eta", 9, right=True, appears_at=72),
+    Column("runs.column.loss", 7, right=True),
+    Column("runs.column.best", 7, right=True, appears_at=66),
+    Column("runs.column.age", 9, right=True, appears_at=88),
+    Column("runs.column.size", 8, right=True, appears_at=108),
+)
+
+
+class RunsScreen(RunActions):
+    """All runs, newest first: their state, progress and losses, and what can be done to them."""
+
+    TITLE_KEY = "runs.title"
+    DEFAULT_CSS = """
+    RunsScreen #summary { height: 1; padding: 0 1; color: $text-muted; }
+    RunsScreen #filter { display: none; height: 1; margin: 0 1; background: $panel; }
+    RunsScreen.-filtering #filter { display: block; }
+    RunsScreen #empty { display: none; height: 1fr; align: center middle; }
+    RunsScreen #empty Static { width: auto; max-width: 70; height: auto; text-align: center; }
+    RunsScreen #empty-title { text-style: bold; margin: 0 0 1 0; }
+    RunsScreen.-empty #empty { display: block; }
+    RunsScreen.-empty ListTable, RunsScreen.-empty #about { display: none; }
+    RunsScreen #about { height: auto; max-height: 4; padding: 0 1; border-top: solid $rule; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "new", "runs.key.new"),
+        Binding("slash", "filter", "runs.key.filter"),
+        Binding("c", "chat", "runs.key.chat"),
+        Binding("escape", "show_all", "runs.key.all", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._list = RunList()
+        self._runs: dict[str, RunSummary] = {}
+        self._looked = False
+        self._filter = ""
+        self._state: State | None = None
+
+    def compose_body(self) -> ComposeResult:
+        """A summary, the table (or why it is empty), and a few words about the run under the cursor."""
+        yield Static("", markup=False, id="summary")
+        filter_box = Input(id="filter", compact=True)
+        filter_box.cursor_blink = False
+        yield filter_box
+        yield ListTable(COLUMNS, id="table")
+        with Vertical(id="empty"):
+            yield Static("", markup=False, id="empty-title")
+            yield Static("", markup=False, id="empty-words")
+        yield Static("", markup=False, id="about")
+
+    def on_mount(self) -> None:
+        """Begin."""
+        self.query_one(ListTable).focus()
+        self.relabel()
+
+    def on_screen_resume(self, _event: events.ScreenResume) -> None:
+        """Follow the runs again."""
+        self._follow()
+
+    def on_screen_suspend(self) -> None:
+        """Nobody looks: stop reading."""
+        self.workers.cancel_group(self, "follow")
+
+    def on_unmount(self) -> None:
+        """Let go of the files."""
+        self._list.close()
+
+    # --- following ------------------------------------------------------------------------------------------------
+
+    @work(group="follow", exclusive=True)
+    async def _follow(self) -> None:
+        while True:
+            summaries = await asyncio.to_thread(self._list.poll)
+            self._runs = {summary.id: summary for summary in summaries}
+            self._looked = True
+            self._show()
+            await asyncio.sleep(POLL_SECONDS)
+
+    def run_changed(self) -> None:
+        """Look again at once."""
+        if self.is_current:
+            self._follow()
+
+    def relabel(self) -> None:
+        """Speak again."""
+        self.query_one("#filter", Input).placeholder = self.t("runs.filter")
+        self._show()
+
+    def _show(self) -> None:
+        shown = [run for run in self._runs.values() if self._fits(run)]
+        now = time.time()
+        self.query_one(ListTable).set_rows([self._row(run, now) for run in shown])
+        self.set_class(self._looked and not shown, "-empty")
+        if self._runs and not shown:
+            title, words = "", self.t("runs.no_match", filter=self._filter)
+        else:
+            title, words = self.t("runs.empty_title"), self.t("runs.empty")
+        _update(self.query_one("#empty-title", Static), title)
+        _update(self.query_one("#empty-words", Static), words)
+        live = sum(run.status.live for run in self._runs.values())
+        total = size(sum(run.size for run in self._runs.values()))
+        summary = self.t("runs.summary", count=len(self._runs), live=live, size=total) if self._runs else ""
+        _update(self.query_one("#summary", Static), summary if self._looked else self.t("runs.loading"))
+        self._describe()
+
+    def _fits(self, run: RunSummary) -> bool:
+        words = (run.id, run.name, run.objective, run.model, run.status.state, self.t(f"runs.state.{run.status.state}"))
+        return self._filter.lower() in " ".join(words).lower()
+
+    def _row(self, run: RunSummary, now: float) -> TableRow:
+        eta = run.eta_seconds
+        cells = (
+            self.state_name(run.status),
+            clean_line(f"{run.name} ({run.id})" if run.name else run.id, 200),
+            run.objective,
+            clean_line(run.model, 80),
+            "" if run.share is None else percent(run.share),
+            "" if eta is None else rough_duration(eta, self.language),
+            "" if run.loss is None else number(run.loss),
+            "" if run.best_loss is None else number(run.best_loss),
+            rough_duration(now - run.created, self.language) if run.created else "",
+            size(run.size),
+        )
+        return TableRow(run.id, cells, STATE_MARKS[run.status.state][2])
+
+    @on(ListTable.Moved)
+    def _describe(self) -> None:
+        """The reason and the advice of the run under the cursor."""
+        run = self._current()
+        words = ""
+        if run is not None:
+            advice = run.status.advice
+            words = f"{run.id}: {self.say(run.status.reason)}" + (f" — {self.say(advice)}" if advice else "")
+        _update(self.query_one("#about", Static), clean(words))
+        state = run.status.state if run is not None else None
+        if state != self._state:
+            self._state = state
+            self.refresh_bindings()
+
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    def _current(self) -> RunSummary | None:
+        return self._runs.get(self.query_one(ListTable).current or "")
+
+    def target(self) -> Target | None:
+        """The run under the cursor."""
+        run = self._current()
+        return Target(run.directory, run.status, run.checkpoints, run.size) if run else None
+
+    def run_deleted(self, directory: Path) -> None:
+        """Take it out of the list."""
+        self._runs.pop(directory.name, None)
+        self._show()
+
+    @on(ListTable.Chosen)
+    async def _open(self, event: ListTable.Chosen) -> None:
+        run = self._runs.get(event.row)
+        if run is not None:
+            await self.app.show_run(run.directory)
+
+    async def action_new(self) -> None:
+        """Start a run."""
+        await self.app.show_new_run()
+
+    async def action_chat(self) -> None:
+        """Talk to the run's newest checkpoint."""
+        run = self._current()
+        if run is None:
+            return
+        if run.newest is None:
+            self.app.tell(self.t("runs.said.no_checkpoint", run=run.id))
+        else:
+            await self.app.show_chat(str(run.newest))
+
+    def action_filter(self) -> None:
+        """Ask for words to filter by."""
+        self.add_class("-filtering")
+        self.query_one("#filter", Input).focus()
+
+    def action_show_all(self) -> None:
+        """Drop the filter."""
+        self.query_one("#filter", Input).value = ""
+        self.remove_class("-filtering")
+        self.query_one(ListTable).focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Escape is ours only while there is a filter."""
+        if action == "show_all":
+            return self.has_class("-filtering")
+        return super().check_action(action, parameters)
+
+    @on(Input.Changed, "#filter")
+    def _filter_typed(self, event: Input.Changed) -> None:
+        self._filter = event.value.strip()
+        self._show()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self) -> None:
+        self.query_one(ListTable).focus()
+
+
+def _update(line: Static, words: str) -> None:
+    """Show `words`, sending nothing where they are there already."""
+    if str(line.content) != words:
+        line.update(Content(words))

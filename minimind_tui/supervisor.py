@@ -1,0 +1,231 @@
+"""The window's only door to training runs: it lists, starts, asks and deletes, through run directories alone.
+
+Everything here may wait for a disk, so screens call it off the event loop (`asyncio.to_thread`). No torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minimind import paths
+from minimind.config import TrainConfig
+from minimind.errors import UserError
+from minimind.training import launch
+from minimind.training.run_files import EVENTS
+from minimind.training.runs import Glance, RunStatus, RunView, create_run, delete_run, list_runs, request
+from minimind.training.tail import Tail
+
+_SLICE = 256 << 10
+_SCAN_BYTES = 1 << 20
+"""Bytes of event files one poll looks through for best losses: about 60 ms of work, so that a window stays quick."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run as a row of a list: losses in nats per token, `share` of the work done in 0…1, `size` in bytes."""
+
+    directory: Path
+    name: str
+    objective: str
+    model: str
+    status: RunStatus
+    created: float
+    step: int | None
+    share: float | None
+    eta_seconds: float | None
+    loss: float | None
+    best_loss: float | None
+    size: int
+    checkpoints: int
+    newest: Path | None
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.directory.name
+
+
+@dataclass(slots=True)
+class _Best:
+    """The lowest held-out loss in an event file, found a slice at a time."""
+
+    tail: Tail
+    value: float | None = None
+
+    def scan(self, limit: int) -> int:
+        """Look through at most `limit` bytes more; returns how many bytes it may have read."""
+        read = 0
+        while read < limit:
+            for record in self.tail.read(_SLICE):
+                self._take(record.get("values"))
+            read += _SLICE
+            if not self.tail.behind:
+                break
+        return read
+
+    def _take(self, values: Any) -> None:
+        value = values.get("validation_loss") if isinstance(values, dict) else None
+        if isinstance(value, float) and math.isfinite(value) and (self.value is None or value < self.value):
+            self.value = value
+
+
+@dataclass(slots=True)
+class _Followed:
+    """What is remembered of a run between two polls, so that one at rest costs a stat."""
+
+    view: RunView
+    best: _Best
+    stamp: tuple[int, int] = (-1, -1)
+    glance: Glance = field(default_factory=lambda: Glance(None, None, {}))
+    scanned: bool = False
+
+
+class RunList:
+    """All runs under a directory, polled; one poll at a time."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
+        self._names: frozenset[str] = frozenset()
+        self._followed: dict[Path, _Followed] = {}
+
+    @property
+    def root(self) -> Path:
+        """Where the runs are."""
+        return self._root or paths.runs()
+
+    def poll(self) -> list[RunSummary]:
+        """The runs as they are now, newest first."""
+        self._look_for_runs()
+        budget = _SCAN_BYTES
+        summaries = []
+        for directory, followed in self._followed.items():
+            budget -= self._follow(directory, followed, budget)
+            summaries.append(_summary(followed))
+        return summaries
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for followed in self._followed.values():
+            followed.best.tail.close()
+
+    def _look_for_runs(self) -> None:
+        try:
+            names = frozenset(entry.name for entry in self.root.iterdir())
+        except OSError:
+            names = frozenset()
+        unreadable = any(followed.view.problem for followed in self._followed.values())
+        if names == self._names and not unreadable:
+            return
+        self._names = names
+        before, self._followed = self._followed, {}
+        for view in list_runs(self.root):
+            known = before.pop(view.directory, None)
+            if known is None or known.view.problem:
+                known = _Followed(view, _Best(Tail(view.directory / EVENTS)))
+            self._followed[view.directory] = known
+        for gone in before.values():
+            gone.best.tail.close()
+
+    def _follow(self, directory: Path, followed: _Followed, budget: int) -> int:
+        """Take in what changed; returns the bytes it looked through."""
+        try:
+            stat = (directory / EVENTS).stat()
+            stamp = (stat.st_size, stat.st_mtime_ns)
+        except OSError:
+            return 0
+        if stamp != followed.stamp:
+            followed.stamp = stamp
+            followed.glance = followed.view.glance()
+            followed.scanned = False
+        if followed.scanned or budget <= 0:
+            return 0
+        try:
+            read = followed.best.scan(budget)
+        except OSError:
+            return 0
+        followed.scanned = not followed.best.tail.behind
+        return read
+
+
+def _summary(followed: _Followed) -> RunSummary:
+    view, glance = followed.view, followed.glance
+    status = view.status()
+    config = None if view.problem else view.config
+    checkpoints = view.checkpoints()
+    progress = glance.progress
+    share = progress.done / progress.total if progress and progress.total else None
+    return RunSummary(
+        directory=view.directory,
+        name=view.name,
+        objective=config.objective if config else "",
+        model=model_title(config.model) if config else "",
+        status=status,
+        created=view.created,
+        step=glance.step,
+        share=1.0 if status.state == "finished" else None if share is None else min(1.0, max(0.0, share)),
+        eta_seconds=glance.latest.get("eta_seconds") if status.state == "running" else None,
+        loss=glance.latest.get("loss"),
+        best_loss=followed.best.value,
+        size=max(0, followed.stamp[0]) + sum(checkpoint.size for checkpoint in checkpoints),
+        checkpoints=len(checkpoints),
+        newest=checkpoints[-1].path if checkpoints else None,
+    )
+
+
+def model_title(model: str) -> str:
+    """A model as a person names it: a preset's name, ``<run> · 100`` for a run's checkpoint, else the folder's name."""
+    path = Path(model)
+    if path.name.startswith("step-") and path.parent.name == "checkpoints":
+        return f"{path.parent.parent.name} · {path.name.removeprefix('step-').lstrip('0') or '0'}"
+    return path.name or model
+
+
+def start(config: TrainConfig, *, parent: str | None = None) -> Path:
+    """Make a run and start its trainer; returns the directory. Raises UserError; then no run is left behind."""
+    run = create_run(config, parent=parent, argv=("minimind-tui",))
+    try:
+        launch.launch(run.directory)
+    except UserError:
+        discard(run.directory)
+        raise
+    return run.directory
+
+
+def discard(directory: Path) -> None:
+    """Delete a run that never began; what refuses to go stays."""
+    with contextlib.suppress(UserError):
+        delete(directory)
+
+
+def resume(directory: Path) -> None:
+    """Start a run again from its newest checkpoint. Raises UserError."""
+    launch.resume(directory)
+
+
+def pause(directory: Path) -> None:
+    """Ask a run to wait between two steps, its memory kept. Raises UserError."""
+    request(directory, want="pause")
+
+
+def unpause(directory: Path) -> None:
+    """Ask a waiting run to go on. Raises UserError."""
+    request(directory, want="run")
+
+
+def save(directory: Path) -> None:
+    """Ask a run for a checkpoint now. Raises UserError."""
+    request(directory, save=True)
+
+
+def stop(directory: Path, *, force: bool = False) -> None:
+    """Ask a run to save and leave; with `force` end it at once. Raises UserError."""
+    launch.stop(directory, force=force)
+
+
+def delete(directory: Path) -> None:
+    """Delete a run with its checkpoints, for good. Raises UserError."""
+    delete_run(directory)

@@ -1,0 +1,143 @@
+"""The list of runs on the real app."""
+
+from __future__ import annotations
+
+import pytest
+
+from minimind.events import Language
+from minimind.training.runs import Recorder, read_control
+from minimind_tui.app import MiniMindApp
+from tests.tui.driving import text_of, until, until_shown
+from tests.tui.fake_runs import alive, hostile_run, make_run, scalars
+
+EMPTY = {"en": "No training run yet.", "zh": "还没有训练。"}
+STATES = {"en": ("finished", "lost"), "zh": ("已完成", "失踪")}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50), (60, 16)])
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_empty_then_full(language: Language, size: tuple[int, int]) -> None:
+    app = MiniMindApp(language=language, target=("runs",))
+    async with app.run_test(size=size, notifications=True) as pilot:
+        text = await until_shown(pilot, EMPTY[language])
+        assert "n" in text
+        make_run(steps=60)
+        make_run(steps=100, verdict={"outcome": "finished"})
+        text = await until_shown(pilot, *STATES[language])
+        assert "100 %" in text
+        assert EMPTY[language] not in text
+
+
+async def test_too_small_a_terminal_says_so_and_comes_back() -> None:
+    app = MiniMindApp(language="en", target=("runs",))
+    make_run(steps=60)
+    async with app.run_test(size=(40, 10), notifications=True) as pilot:
+        await until_shown(pilot, "60×16")
+        await pilot.resize_terminal(80, 24)
+        await until_shown(pilot, "lost")
+
+
+async def test_the_language_changes_live() -> None:
+    app = MiniMindApp(language="en", target=("runs",))
+    make_run(steps=60)
+    async with app.run_test(size=(100, 24), notifications=True) as pilot:
+        await until_shown(pilot, "lost", "State", "ended without a trace")
+        await pilot.press("f8")
+        text = await until_shown(pilot, "失踪", "状态", "没有留下任何记录")
+        assert "ended without" not in text
+
+
+async def test_live_figures_follow() -> None:
+    app = MiniMindApp(language="en", target=("runs",))
+    directory = make_run(steps=60)
+    with alive(directory):
+        async with app.run_test(size=(100, 24), notifications=True) as pilot:
+            await until_shown(pilot, "running", "60 %", "20 s", "1.100")
+            with Recorder(directory) as recorder:
+                recorder.record(scalars(80))
+            await until_shown(pilot, "10 s", "1.075")
+
+
+async def test_filter_narrows_and_escape_shows_all() -> None:
+    app = MiniMindApp(language="en", target=("runs",))
+    make_run(steps=1, name="apple")
+    make_run(steps=1, name="banana")
+    async with app.run_test(size=(100, 24), notifications=True) as pilot:
+        await until_shown(pilot, "apple", "banana")
+        await pilot.press("slash", *"BAN")
+        await until(pilot, lambda: "apple" not in text_of(app))
+        await pilot.press(*"xyz", "enter")
+        await until_shown(pilot, "No run matches “BANxyz”")
+        await pilot.press("escape")
+        await until_shown(pilot, "apple", "banana")
+        assert app.current_mode == "runs"
+        await pilot.press("escape")
+        await until(pilot, lambda: app.current_mode == "learn")
+
+
+async def test_pause_stop_and_delete_ask_the_run_and_say_so() -> None:
+    app = MiniMindApp(language="en", target=("runs",))
+    directory = make_run(steps=60, checkpoints=(50,))
+    async with app.run_test(size=(100, 24), notifications=True) as pilot:
+        with alive(directory):
+            await until_shown(pilot, "running")
+            await pilot.press("p")
+            await until(pilot, lambda: read_control(directory).want == "pause")
+            await until_shown(pilot, "pauses after the current step")
+            await pilot.press("s")
+            await until_shown(pilot, "Stop it", f"Stop {directory.name}?")
+            await pilot.press("n")
+            assert read_control(directory).want == "pause"
+            await pilot.press("s")
+            await until_shown(pilot, "Stop it")
+            await pilot.press("y")
+            await until(pilot, lambda: read_control(directory).want == "stop")
+            await until_shown(pilot, "stopping")
+            await pilot.press("d", "p")
+            await until(pilot, lambda: "p Pause" not in text_of(app))
+            assert "cannot be undone" not in text_of(app)
+            await pilot.press("s")
+            await until_shown(pilot, "already asked to stop")
+            await pilot.press("escape")
+            assert not read_control(directory).force
+        await until_shown(pilot, "lost", "r Resume")
+        assert "s Stop" not in text_of(app)
+        await pilot.press("delete")
+        await until_shown(pilot, "its 1 checkpoints (1.0 MB)")
+        await pilot.press("enter")
+        assert directory.exists()
+        await pilot.press("delete")
+        await until_shown(pilot, "cannot be undone")
+        await pilot.press("right", "enter")
+        await until_shown(pilot, "No training run yet.")
+        assert not directory.exists()
+
+
+async def test_hostile_text_stays_text() -> None:
+    app = MiniMindApp(language="en", target=("runs",))
+    hostile_run()
+    async with app.run_test(size=(100, 24), notifications=True) as pilot:
+        text = await until_shown(pilot, "failed", "[/][@click=app.bell]press[/]")
+        assert not {"\x1b", "\x9b", "\u202e"} & set(text)
+
+
+async def test_a_damaged_run_is_shown_with_what_is_wrong() -> None:
+    app = MiniMindApp(language="en", target=("runs",))
+    directory = make_run(steps=1)
+    (directory / "run.json").write_text("{", encoding="utf-8")
+    async with app.run_test(size=(100, 24), notifications=True) as pilot:
+        await until_shown(pilot, "unreadable", "damaged, or not made by minimind")
+        await pilot.press("c", "p", "r", "enter")
+        await until_shown(pilot, "unreadable")
+
+
+async def test_many_runs_scroll_with_the_cursor() -> None:
+    app = MiniMindApp(language="en", target=("runs",))
+    names = {make_run().name for _ in range(30)}
+    async with app.run_test(size=(80, 20), notifications=True) as pilot:
+        await until_shown(pilot, "1/30")
+        seen = {name for name in names if name in text_of(app)}
+        assert 5 < len(seen) < 30
+        await pilot.press("end")
+        await until_shown(pilot, "30/30")
+        assert not seen & {name for name in names if name in text_of(app).rsplit("\n", 6)[0]}
