@@ -118,6 +118,7 @@ class MiniMindApp(App[None]):
         self.animation_level = "none"
         self.remote = terminal.is_remote(environment)
         self.settings = settings.Settings.load()
+        self.has_crashed = False
         self.crash_log: Path | None = None
         self._chat_path: str | None = None
         self._target = tuple(target)
@@ -145,8 +146,13 @@ class MiniMindApp(App[None]):
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, partial(self.exit, None, 128 + number))
             self.set_interval(_WATCHDOG_SECONDS, self._leave_without_terminal)
+            self.app_resume_signal.subscribe(self, self._paint_again)
         if self._target:
             self.call_after_refresh(self._open_target)
+
+    def _paint_again(self, _app: App[None]) -> None:
+        """After ctrl+z and fg the terminal is empty, which Textual does not notice."""
+        self.screen.refresh(layout=True)
 
     def _leave_without_terminal(self) -> None:
         if not terminal.is_attached():
@@ -158,6 +164,7 @@ class MiniMindApp(App[None]):
         if self._exception is None:
             self._exception = error
             self._exception_event.set()
+            self.has_crashed = True
             self.crash_log = crash.write(error)
         self._close_messages_no_wait()
 

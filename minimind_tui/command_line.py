@@ -80,8 +80,8 @@ def _start(options: argparse.Namespace) -> int:
     target = [] if options.place is None else [options.place] + ([options.argument] if options.argument else [])
     app = MiniMindApp(language=options.lang, target=target)
     app.run(mouse=not options.no_mouse)
-    if app.crash_log is not None:
-        path = str(app.crash_log)
+    if app.has_crashed:
+        path = str(app.crash_log or "–")
         _say(Text(*(strings.speak("common.crashed", each, path=path) for each in LANGUAGES)), app.language)
     return app.return_code or 0
 
