@@ -34,6 +34,15 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """What a transformers configuration means where it says nothing."""
 
+_OF_EXPERTS = {
+    "num_experts",
+    "num_experts_per_tok",
+    "n_shared_experts",
+    "moe_intermediate_size",
+    "norm_topk_prob",
+    "router_aux_loss_coef",
+    "seq_aux",
+}
 _REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 _MUST_BE: dict[str, tuple[Any, ...]] = {
     "attention_bias": (False, None),
@@ -77,14 +86,17 @@ def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
 
 
 def _canonical(config: ModelConfig) -> ModelConfig:
-    """The same architecture with every width that follows from the others left to follow."""
+    """The same architecture with every width that follows from the others left to follow, and no idle experts."""
     follows = {
-        "head_dim": config.hidden_size // config.num_attention_heads,
+        "head_dim": config.hidden_size / config.num_attention_heads,
         "moe_intermediate_size": config.feed_forward_size,
         "intermediate_size": config.replace(intermediate_size=None).feed_forward_size,
     }
     values = config.to_dict()
-    return ModelConfig.from_dict(values | {name: None for name, width in follows.items() if values[name] == width})
+    values |= {name: None for name, width in follows.items() if values[name] == width}
+    if not config.use_moe:
+        values = {name: value for name, value in values.items() if name not in _OF_EXPERTS}
+    return ModelConfig.from_dict(values)
 
 
 def _refuse_other_networks(values: Mapping[str, Any], where: str) -> None:
