@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import math
+import stat
 import tomllib
 import types
 import typing
@@ -20,6 +21,10 @@ from typing import Any, Self
 
 from minimind.errors import UserError
 from minimind.events import Text
+from minimind.impostors import impostor
+
+_LARGEST_FILE = 64_000_000
+"""Bytes: the index of a model in a thousand shards has a few million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,16 @@ class Config:
 def read_settings(path: Path) -> dict[str, Any]:
     """The table in a ``.toml`` or ``.json`` file. Raises UserError for a missing, unreadable or malformed one."""
     try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST_FILE:
+            raise UserError(
+                f"{path}: not a file of settings ({about.st_size:,} bytes)",
+                f"{path}：不是设置文件（{about.st_size:,} 字节）",
+            )
         raw = path.read_text(encoding="utf-8-sig")
+        what = impostor(raw[:512].encode("utf-8", "replace"))
+        if what is not None:
+            raise UserError(f"{path}: {what.en}", f"{path}：{what.zh}")
         data = json.loads(raw) if path.suffix == ".json" else tomllib.loads(raw)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file", f"{path}：没有这个文件") from None

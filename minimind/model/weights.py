@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import pickletools
 import re
+import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,30 +22,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from minimind.errors import UserError
+from minimind.impostors import impostor
 from minimind.safe_text import clean_line
 
 PYTORCH_SUFFIXES = (".pth", ".pt", ".bin")
 ZIP = b"PK\x03\x04"
-
-_IMPOSTORS: tuple[tuple[bytes, str, str], ...] = (
-    (b"<", "a web page, not weights: the download went to the page; fetch the file itself", "网页，不是权重：下载到的是页面，请重新下载文件本身"),
-    (b"\x1f\x8b", "a gzip archive: unpack it first", "gzip 压缩文件：请先解压"),
-    (b"BZh", "a bzip2 archive: unpack it first", "bzip2 压缩文件：请先解压"),
-    (b"\xfd7zXZ", "an xz archive: unpack it first", "xz 压缩文件：请先解压"),
-    (b"7z\xbc\xaf", "a 7z archive: unpack it first", "7z 压缩文件：请先解压"),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive: unpack it first", "zstd 压缩文件：请先解压"),
-    (b"GGUF", "a GGUF file (llama.cpp): open the model it was made from", "GGUF 文件（llama.cpp）：请打开转换前的原模型"),
-    (b"PAR1", "a Parquet file: that is data, not weights", "Parquet 文件：这是数据，不是权重"),
-    (b"\x89HDF", "an HDF5 file: export it as safetensors", "HDF5 文件：请先导出为 safetensors"),
-    (b"\x93NUMPY", "a NumPy array: export the model as safetensors", "NumPy 数组文件：请先把模型导出为 safetensors"),
-    (b"{", "JSON text, not weights", "JSON 文本，不是权重"),
-    (
-        b"\x80",
-        "a bare pickle, which could run code, so it is not opened: load it where it was made and save it with torch.save",
-        "裸 pickle 文件，可能执行代码，因此不打开：请在生成它的环境中用 torch.save 重新保存",
-    ),
-)  # fmt: skip
-"""First bytes of what people have in place of weights, and what to say."""
 
 _LONGEST_HEADER = 100_000_000
 """What safetensors itself allows, in bytes."""
@@ -73,33 +55,24 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     A resume file gives the tensors of its model. Raises UserError that names what the file is instead.
     """
     try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise bad_file(path, "not a file", "不是文件")
         with path.open("rb") as file:
-            size = path.stat().st_size
             head = file.read(512)
     except OSError as error:
         raise bad_file(path, f"cannot be read: {error.strerror}", f"无法读取：{error.strerror}") from None
     except ValueError:
         raise bad_file(path, "not a file name", "不是文件名") from None
-    if size == 0:
+    if not head:
         raise bad_file(path, "an empty file: save or download it again", "空文件：请重新保存或下载")
-    _refuse_impostors(path, head)
-    return _read_archive(path, size) if head.startswith(ZIP) else _read_safetensors(path, size)
-
-
-def _refuse_impostors(path: Path, head: bytes) -> None:
-    if head.startswith(b"version https://git-lfs"):
-        found = re.search(rb"size (\d{1,15})", head)
-        size = f" ({int(found[1]):,} bytes)" if found else ""
-        raise bad_file(
-            path,
-            f"a Git LFS pointer, not the weights{size}: run `git lfs pull`, or `minimind download`",
-            f"这是 Git LFS 指针，不是权重{size}：请运行 `git lfs pull`，或用 `minimind download` 下载",
-        )
-    if head[8:9] == b"{" and head[4:8] == bytes(4):
-        return
-    for signature, en, zh in _IMPOSTORS:
-        if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(signature):
-            raise bad_file(path, en, zh)
+    if head.startswith(ZIP):
+        return _read_archive(path, about.st_size)
+    is_header = head[8:9] == b"{" and head[4:8] == bytes(4)
+    what = None if is_header else impostor(head)
+    if what is not None:
+        raise bad_file(path, what.en, what.zh)
+    return _read_safetensors(path, about.st_size)
 
 
 def _read_safetensors(path: Path, size: int) -> dict[str, Tensor]:
