@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from markdown_it.token import Token
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Markdown, Static
+from textual.geometry import Size
+from textual.widget import Widget
+from textual.widgets import Markdown
 from textual.widgets._markdown import MarkdownBlock, MarkdownTable
 
 from minimind.safe_text import clean
@@ -32,7 +34,7 @@ class FormulaBlock(MarkdownBlock):
         return bool(getattr(self.app, "ascii_only", False))
 
 
-class TableText(Static):
+class TableText(Widget):
     """A whole table as one text: columns share the width, cells wrap."""
 
     DEFAULT_CSS = """
@@ -40,15 +42,16 @@ class TableText(Static):
     """
 
     def __init__(self, headers: Sequence[Content], rows: Sequence[Sequence[Content]]) -> None:
-        super().__init__(markup=False)
+        super().__init__()
         self._headers, self._body = list(headers), [list(row) for row in rows]
-        self._drawn_width = 0
 
-    def on_resize(self) -> None:
-        """Draw for the width."""
-        if self.size.width != self._drawn_width:
-            self._drawn_width = self.size.width
-            self.update(self._draw(self.size.width))
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002 (Textual's signature)
+        """As many lines as the cells need when wrapped."""
+        return self._draw(width).plain.count("\n") + 1
+
+    def render(self) -> Content:
+        """The table for the width there is."""
+        return self._draw(self.size.width)
 
     def _draw(self, width: int) -> Content:
         columns = len(self._headers)
