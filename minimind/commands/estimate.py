@@ -30,9 +30,10 @@ def register(subparsers: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Measure and tell."""
     config = training_config(arguments)
-    from minimind.hardware import keep_freed_memory
+    from minimind.hardware import keep_freed_memory, wait_without_spinning
 
     keep_freed_memory()
+    wait_without_spinning()
     from minimind.training.estimate import estimate
 
     found = estimate(config, paths.cache() / "estimates", arguments.seconds)

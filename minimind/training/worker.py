@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from minimind import paths
 from minimind.errors import UserError
 from minimind.events import Alert, Note, Progress, Text
-from minimind.hardware import keep_freed_memory
+from minimind.hardware import keep_freed_memory, wait_without_spinning
 from minimind.safe_text import clean_line
 from minimind.training import checkpoint
 from minimind.training.recorder import Recorder
@@ -172,6 +172,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m minimind.training.worker RUNDIR\n")
         return _FAILED
     keep_freed_memory()
+    wait_without_spinning()
     try:
         return run(Path(arguments[0]))
     except OSError as error:
