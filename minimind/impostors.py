@@ -10,6 +10,9 @@ import re
 
 from minimind.events import Text
 
+PYTORCH_SUFFIXES = (".pth", ".pt", ".bin")
+"""What files of `torch.save` are called."""
+
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"<", "a web page: the download went to the page; fetch the file itself", "网页：下载到的是页面，请重新下载文件本身"),
     (b"\x1f\x8b", "a gzip archive: unpack it first", "gzip 压缩文件：请先解压"),

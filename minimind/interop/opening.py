@@ -11,15 +11,14 @@ import torch
 from minimind.errors import UserError
 from minimind.interop.adapters import Adapter, is_adapter_folder, merge_adapter, read_adapter
 from minimind.interop.layouts import is_adapter
-from minimind.model.files import CONFIG, build_model, load_config, load_model, load_tokenizer, noted
+from minimind.model.files import CONFIG, Precision, build_model, load_config, load_model, load_tokenizer, noted
 from minimind.model.transformer import MiniMind
-from minimind.model.weights import PYTORCH_SUFFIXES, bad_file, read_weights
+from minimind.model.weights import bad_file, read_weights
 from minimind.safe_text import clean_line
 
 if TYPE_CHECKING:
     from minimind.data.tokenizer import Tokenizer
 
-WEIGHT_SUFFIXES = (*PYTORCH_SUFFIXES, ".safetensors")
 _UPSTREAM_TOKENIZER = "model"
 """Where the released project keeps its tokenizer, beside the folder of its weights."""
 
@@ -31,7 +30,7 @@ def open_any(
     base: str | Path | None = None,
     tokenizer: str | Path | None = None,
     changes: Mapping[str, Any] | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: Precision = torch.float32,
 ) -> tuple[MiniMind, Tokenizer, dict[str, Any]]:
     """Open a model: in evaluation mode on the CPU with weights of `dtype`; its tokenizer; what is known about it.
 
@@ -65,7 +64,7 @@ def _open_corrected(
     base: str | Path | None,
     tokenizer: str | Path | None,
     changes: Mapping[str, Any] | None,
-    dtype: torch.dtype,
+    dtype: Precision,
 ) -> tuple[MiniMind, Tokenizer, dict[str, Any]]:
     """The model that `adapter`, read from `path`, corrects, with the correction merged in."""
     named = [Path(adapter.base), path.parent / adapter.base] if adapter.base else []

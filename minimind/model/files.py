@@ -7,7 +7,7 @@ of the tensors are brought to the released ones first, and whatever then does no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ from torch import Tensor
 from minimind.config import MODEL_PRESETS, ModelConfig, read_settings
 from minimind.errors import UserError
 from minimind.events import Text
+from minimind.impostors import PYTORCH_SUFFIXES
 from minimind.interop.configs import model_config
 from minimind.interop.layouts import infer_config, released_names
 from minimind.model.transformer import MiniMind
-from minimind.model.weights import PYTORCH_SUFFIXES, bad_file, check_numbers, read_weights
+from minimind.model.weights import bad_file, check_numbers, read_weights
 from minimind.safe_text import clean_line
 from minimind.training.checkpoint import MANIFEST, validate
 
@@ -32,6 +33,8 @@ WEIGHTS, CONFIG, TOKENIZER, METADATA = "model.safetensors", "config.json", "toke
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _PYTORCH_WEIGHTS = "pytorch_model.bin"
 _MOST_SHARDS = 1000
+Precision = torch.dtype | Callable[[ModelConfig], torch.dtype]
+"""The dtype of the weights of a model to be opened, or what chooses it once the architecture is known."""
 _PADDING = 512
 """How many more rows than tokens an embedding may have: some makers round the vocabulary up."""
 
@@ -69,7 +72,7 @@ def load_config(directory: Path) -> tuple[ModelConfig, dict[str, Any]]:
 def load_model(
     directory: Path,
     *,
-    dtype: torch.dtype = torch.float32,
+    dtype: Precision = torch.float32,
     changes: Mapping[str, Any] | None = None,
     tokenizer: str | Path | None = None,
 ) -> tuple[MiniMind, Tokenizer, dict[str, Any]]:
@@ -183,7 +186,7 @@ def build_model(
     tensors: Mapping[str, Tensor],
     where: Path,
     *,
-    dtype: torch.dtype = torch.float32,
+    dtype: Precision = torch.float32,
     changes: Mapping[str, Any] | None = None,
 ) -> tuple[MiniMind, tuple[Text, ...]]:
     """A model of `tensors` in any layout; without a config it is inferred from them, and notes say what was assumed.
@@ -200,7 +203,7 @@ def build_model(
 
 
 def model_from_tensors(
-    config: ModelConfig, tensors: Mapping[str, Tensor], *, where: str, dtype: torch.dtype = torch.float32
+    config: ModelConfig, tensors: Mapping[str, Tensor], *, where: str, dtype: Precision = torch.float32
 ) -> MiniMind:
     """A model of `config` that holds `tensors` as `dtype`, every one of them and nothing else.
 
@@ -218,7 +221,8 @@ def model_from_tensors(
         )
     with torch.device("meta"):
         model = MiniMind(config)
-    state = {name: tensor.detach().to(dtype) for name, tensor in tensors.items()}
+    kind = dtype if isinstance(dtype, torch.dtype) else dtype(config)
+    state = {name: tensor.detach().to(kind) for name, tensor in tensors.items()}
     if config.tie_word_embeddings:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
     model.load_state_dict(state, strict=True, assign=True)

@@ -8,12 +8,14 @@ from minimind import paths
 from minimind.config import MODEL_PRESETS
 from minimind.errors import UserError
 from minimind.events import Text
+from minimind.impostors import PYTORCH_SUFFIXES
 from minimind.safe_text import clean_line
 from minimind.training.checkpoint import latest, steps
 from minimind.training.run_files import CHECKPOINTS, RUN
 from minimind.training.runs import find_run
 
 CONFIG = "config.json"
+_OF_A_FOLDER = "pytorch_model.bin"
 
 
 def shipped_models() -> tuple[str, ...]:
@@ -25,12 +27,14 @@ def shipped_models() -> tuple[str, ...]:
 
 
 def locate_model(name: str | Path) -> Path:
-    """The directory with the weights that `name` means.
+    """The directory with the weights that `name` means, or the file where it is one by itself.
 
-    A directory of a model, or a file in it; a run's directory, its id or the beginning of it, which mean its newest
+    A directory of a model, or a file in it; a released weights file or adapter (``.pth``); a run's directory, its id or the beginning of it, which mean its newest
     valid checkpoint; the name of a model that comes with the package. Raises UserError where there is none.
     """
     path = Path(name).expanduser()
+    if path.is_file() and path.suffix in PYTORCH_SUFFIXES and path.name != _OF_A_FOLDER:
+        return path
     if path.is_file():
         path = path.parent
     if (path / RUN).is_file():

@@ -25,7 +25,6 @@ from minimind.errors import UserError
 from minimind.impostors import impostor
 from minimind.safe_text import clean_line
 
-PYTORCH_SUFFIXES = (".pth", ".pt", ".bin")
 ZIP = b"PK\x03\x04"
 
 _LONGEST_HEADER = 100_000_000

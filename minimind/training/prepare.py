@@ -18,7 +18,7 @@ from minimind.data.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 from minimind.errors import UserError
 from minimind.events import Text
 from minimind.hardware import choose_device, choose_dtype
-from minimind.model.files import load_model
+from minimind.interop.opening import open_any
 from minimind.model.locate import locate_model
 from minimind.model.transformer import MiniMind
 from minimind.training.loop import Job
@@ -87,7 +87,7 @@ def _starting_point(config: TrainConfig, start: Path | None) -> tuple[MiniMind, 
     if start is None and config.model in MODEL_PRESETS:
         return _fresh(config)
     directory = start or locate_model(config.model)
-    model, tokenizer, earlier = load_model(directory)
+    model, tokenizer, earlier = open_any(directory)
     if config.tokenizer is not None and Tokenizer.load(config.tokenizer).sha256 != tokenizer.sha256:
         raise UserError(
             f"tokenizer = {config.tokenizer!r} is not the one {directory} was trained with: leave it out",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from minimind.config import MODEL_PRESETS, ModelConfig, TrainConfig, train_preset
+from minimind.config import MODEL_PRESETS, TrainConfig, train_preset
 from minimind.declaration import read_settings
 from minimind.errors import UserError
+from minimind.interop.configs import model_config
 from minimind.model.locate import CONFIG, locate_model
 
 _DURATIONS = ("steps", "minutes", "epochs")
@@ -21,8 +22,11 @@ def preset_of(model: str) -> str | None:
     """
     if model in MODEL_PRESETS:
         return model
-    path = locate_model(model) / CONFIG
-    config = ModelConfig.from_dict(read_settings(path), ignore_unknown=True, where=str(path))
+    path = locate_model(model)
+    path = (path if path.is_dir() else path.parent) / CONFIG
+    if not path.is_file():
+        return None
+    config = model_config(read_settings(path), str(path))
     for name, preset in MODEL_PRESETS.items():
         if config.replace(vocab_size=preset.vocab_size) == preset:
             return name
