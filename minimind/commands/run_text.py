@@ -109,7 +109,8 @@ def run_data(view: RunView) -> dict[str, Any]:
 def status_lines(status: RunStatus, output: Output) -> list[str]:
     """The state, why, what to do, and the end of the log where it went wrong."""
     language = output.language
-    lines = [f"{STATE_NAMES[status.state].of(language)}: {status.reason.of(language)}"]
+    colon = output.pick(": ", "：")
+    lines = [f"{STATE_NAMES[status.state].of(language)}{colon}{status.reason.of(language)}"]
     if status.advice:
         lines.append(f"→ {status.advice.of(language)}")
     if status.log_lines:
@@ -122,20 +123,26 @@ def figures(values: Mapping[str, float]) -> str:
     return "  ".join(f"{clean_line(name, 60)} {number(value)}" for name, value in values.items())
 
 
+def step_text(step: float, output: Output) -> str:
+    """Which step is meant."""
+    return output.pick(f"step {number(step)}", f"第 {number(step)} 步")
+
+
 def event_line(event: Event, output: Output) -> str | None:
     """One record as a line; None for what only a screen can draw."""
     language = output.language
     match event:
         case Scalars():
-            return f"{clean_line(event.axis, 20)} {number(event.x)}  {figures(event.values)}"
+            at = step_text(event.x, output) if event.axis == "step" else f"{clean_line(event.axis, 20)} {number(event.x)}"
+            return f"{at}  {figures(event.values)}"
         case Sample():
             text = clean_line(f"{event.prompt} ▸ {event.text}", _SAMPLE_WIDTH)
-            return f"step {event.step}  {text}"
+            return f"{step_text(event.step, output)}  {text}"
         case Alert():
-            step = "" if event.step is None else f"step {event.step}  "
+            step = "" if event.step is None else f"{step_text(event.step, output)}  "
             return f"{step}! {clean_line(event.text.of(language), _SAMPLE_WIDTH)}"
         case Mark():
-            return f"step {event.step}  — {_MARK_NAMES[event.what].of(language)}"
+            return f"{step_text(event.step, output)}  — {_MARK_NAMES[event.what].of(language)}"
         case Note():
             return clean_line(event.text.of(language), _SAMPLE_WIDTH)
         case Claim():
@@ -193,7 +200,7 @@ def comparison(first: RunView, second: RunView, output: Output) -> tuple[dict[st
     rows = [
         ["", first.id, second.id],
         [output.pick("name", "名称"), first.name, second.name],
-        *([name, _setting(a), _setting(b)] for name, (a, b) in differing.items()),
+        *([name, setting_text(a), setting_text(b)] for name, (a, b) in differing.items()),
         [output.pick("step", "步数"), str(first.step), str(second.step)],
         [output.pick("time", "用时"), duration(first.elapsed), duration(second.elapsed)],
         *([f"{clean_line(name, 60)} ({output.pick('last', '最终')})", *map(number, last[name])] for name in names),
@@ -214,5 +221,6 @@ def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _setting(value: Any) -> str:
+def setting_text(value: Any) -> str:
+    """A setting's value on one line."""
     return clean_line(" ".join(value) if isinstance(value, tuple) else str(value), 100)

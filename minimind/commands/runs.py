@@ -21,9 +21,11 @@ from minimind.commands.run_text import (
     number,
     plain_numbers,
     run_data,
+    setting_text,
     size,
     status_data,
     status_lines,
+    step_text,
 )
 from minimind.errors import UserError
 from minimind.events import Text
@@ -132,18 +134,18 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
     }
     lines = [f"{view.id}  {view.name}".rstrip(), *status_lines(status, output)]
     if view.series:
-        lines += [f"step {view.step}  {duration(view.elapsed)}", figures(view.latest)]
+        lines += [f"{step_text(view.step, output)}  {duration(view.elapsed)}", figures(view.latest)]
     lines.append("")
     lines.append(
         in_columns(
-            [name, clean_line(str(value), 100)] for name, value in view.config.to_dict().items() if value is not None
+            [name, setting_text(value)] for name, value in view.config.to_dict().items() if value is not None
         )
     )
     if checkpoints:
         lines += ["", output.pick("checkpoints", "检查点")]
         lines.append(
             in_columns(
-                [f"step {checkpoint.step}", size(checkpoint.size), moment(checkpoint.time)]
+                [step_text(checkpoint.step, output), size(checkpoint.size), moment(checkpoint.time)]
                 for checkpoint in checkpoints
             )
         )

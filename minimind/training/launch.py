@@ -18,12 +18,9 @@ from minimind.safe_text import clean_line
 from minimind.training import shim
 from minimind.training.liveness import read_processes
 from minimind.training.processes import is_alive, processes_with_variable, send_signal
-from minimind.training.run_files import LOG
+from minimind.training.run_files import LOG, RUN_VARIABLE
 from minimind.training.run_view import RunView
 from minimind.training.runs import read_control, request
-
-RUN_VARIABLE = "MINIMIND_RUN_DIRECTORY"
-"""The environment variable by which every process of a run, however far descended, can be told."""
 
 WISH_SECONDS = 5.0
 GRACE_SECONDS = 30.0
@@ -111,11 +108,10 @@ def trainer_command(directory: Path) -> list[str]:
     return [sys.executable, "-P", "-m", "minimind.training.worker", str(directory)]
 
 
-def trainer_environment(directory: Path) -> dict[str, str]:
+def trainer_environment() -> dict[str, str]:
     """The environment of a trainer: ours (HF_*, CUDA_*, OMP_* …) without what belongs to the terminal's window."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TEXTUAL")}
     environment["PYTHONUNBUFFERED"] = "1"
-    environment[RUN_VARIABLE] = str(directory.resolve())
     package_root = Path(__file__).resolve().parents[2]
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     if package_root not in installed:
@@ -171,7 +167,7 @@ def _start_shim(order: shim.ShimOrder) -> None:
             stdout=log,
             stderr=log,
             cwd=directory,
-            env=trainer_environment(directory),
+            env=trainer_environment(),
             pass_fds=(order.ready,),
             start_new_session=True,
             check=False,

@@ -25,6 +25,9 @@ FINAL = "final.json"
 EXIT = "exit.json"
 CHECKPOINTS = "checkpoints"
 
+RUN_VARIABLE = "MINIMIND_RUN_DIRECTORY"
+"""The environment variable by which a trainer and all its descendants can be told: their run's resolved directory."""
+
 OUT_OF_MEMORY_CODE = 12
 """Exit status of a trainer that ran out of memory and said so itself."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from minimind.training.run_files import (
     EVENTS,
     EXIT,
     FINAL,
+    LOCK,
     LOG,
     OUT_OF_MEMORY_CODE,
     read_json,
@@ -62,6 +64,7 @@ _LOG_LINES = 12
 _LOG_BYTES = 64 << 10
 _MARK_BYTES = 16 << 10
 _LINE_WIDTH = 500
+_START_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,33 +143,53 @@ def _status_once(directory: Path) -> RunStatus:
 
 def _living(directory: Path, processes: RunProcesses | None) -> RunStatus:
     shim = processes.shim if processes else None
+    trainer = processes.trainer if processes else None
     host = shim.host if shim else ""
-    # From another machine or container the shim cannot be seen: that is no sign of its death.
+    # From another machine or container the processes cannot be seen: that is no sign of their death.
     supervised = shim is not None and (not is_here(shim) or is_alive(shim))
-    control = read_control(directory)
+    if not supervised and not is_alive(trainer):
+        # Either nobody is left whom proc.json names, or it has not yet been written by the start under way.
+        if _lock_taken_lately(directory):
+            return RunStatus("running", _STARTING, host=host)
+        return RunStatus("stopping", _ORPHANS, _FORCE, supervised=False, host=host)
+    if trainer is not None and is_here(trainer) and not is_alive(trainer):
+        return RunStatus("stopping", _SWEEPING, supervised=supervised, host=host)
+    want = read_control(directory).want
     state: State = "running"
-    if read_json(directory / EXIT) is not None:
-        state, reason = (
-            "stopping",
-            Text("the trainer has ended; what it left behind is being ended", "训练进程已结束，正在清理它留下的进程"),
-        )
-    elif control.want == "stop":
-        state, reason = (
-            "stopping",
-            Text("asked to stop: it saves and leaves after the current step", "已要求停止：当前步结束后保存并退出"),
-        )
-    elif control.want == "pause" and _pause_confirmed(directory):
-        state, reason = "paused", Text("paused between two steps; memory is kept", "已在两步之间暂停，内存保留")
-    elif control.want == "pause":
-        reason = Text("asked to pause: it will after the current step", "已要求暂停：当前步结束后生效")
-    elif not supervised:
-        reason = Text(
-            "running, but its supervisor was killed: how it ends will not be recorded by it",
-            "训练仍在进行，但监护进程已被终止：不会再由它记录结局",
-        )
-    else:
-        reason = Text("training", "训练中")
+    reason = _UNSUPERVISED if not supervised else _TRAINING if trainer is not None else _STARTING
+    if want == "stop":
+        state, reason = "stopping", _STOPPING
+    elif want == "pause" and _pause_confirmed(directory):
+        state, reason = "paused", _PAUSED
+    elif want == "pause":
+        reason = _PAUSING
     return RunStatus(state, reason, supervised=supervised, host=host)
+
+
+def _lock_taken_lately(directory: Path) -> bool:
+    """Whether somebody tried to start the run a moment ago: every shim touches the lock before it takes it."""
+    try:
+        touched = (directory / LOCK).stat().st_mtime
+    except OSError:
+        return False
+    return abs(time.time() - touched) < _START_SECONDS
+
+
+_TRAINING = Text("training", "训练中")
+_UNSUPERVISED = Text(
+    "running, but its supervisor was killed: how it ends will not be recorded by it",
+    "训练仍在进行，但监护进程已被终止：不会再由它记录结局",
+)
+_PAUSED = Text("paused between two steps; memory is kept", "已在两步之间暂停，内存保留")
+_PAUSING = Text("asked to pause: it will after the current step", "已要求暂停：当前步结束后生效")
+_STOPPING = Text("asked to stop: it saves and leaves after the current step", "已要求停止：当前步结束后保存并退出")
+_SWEEPING = Text("the trainer has ended; what it left behind is being ended", "训练进程已结束，正在清理它留下的进程")
+_ORPHANS = Text(
+    "the trainer and its supervisor were killed, but processes that they started remain",
+    "训练与监护进程都被终止了，但它们启动的进程还在",
+)
+_FORCE = Text("stop it by force to end them", "可以强制停止来结束它们")
+_STARTING = Text("starting", "正在启动")
 
 
 def _pause_confirmed(directory: Path) -> bool:

@@ -192,8 +192,10 @@ def find_run(text: str, root: Path | None = None) -> Path:
         return views[0].directory
     for fits in (
         [view for view in views if text in (view.id, view.name)],
-        [view for view in views if text and (view.id.startswith(text) or view.id.rpartition("-")[2] == text)],
+        [view for view in views if view.id.startswith(text) or view.id.rpartition("-")[2] == text],
     ):
+        if not text:
+            break
         if len(fits) == 1:
             return fits[0].directory
         if fits:
@@ -211,8 +213,8 @@ def find_run(text: str, root: Path | None = None) -> Path:
 def delete_run(run_directory: Path | str) -> None:
     """Delete a run with its checkpoints, for good. Raises UserError for one that lives or that is not a run."""
     directory = Path(run_directory).absolute()
-    if read_json(directory / RUN) is None and not (directory.parent == paths.runs() and _is_run(directory)):
-        RunView(directory)
+    if not (directory.parent == paths.runs() and _is_run(directory)):
+        RunView(directory)  # outside the person's runs only what is certainly one is deleted
     status = status_of(directory)
     if status.live or status.state == "elsewhere":
         raise UserError(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
+from math import isfinite
 
 POINT_LIMIT = 20_000
-_BUCKETS = 5_000
+_STRETCHES = 4_000
 
 
 class Series:
@@ -44,28 +44,26 @@ class Series:
         del self.y[keep:]
 
     def _thin(self) -> None:
-        """Keep of each of 5,000 equal stretches of x the lowest, the highest and one non-finite point; and the ends."""
-        first, last = self.x[0], self.x[-1]
-        scale = _BUCKETS / (last - first) if last > first else 0.0
-        kept: list[int] = []
-        start = 0
-        while start < len(self.x):
-            bucket = int((self.x[start] - first) * scale)
-            end = start + 1
-            while end < len(self.x) and int((self.x[end] - first) * scale) == bucket:
-                end += 1
-            kept += self._notable(start, end)
-            start = end
-        kept = sorted({0, *kept, len(self.x) - 1})
-        self.x = [self.x[index] for index in kept]
-        self.y = [self.y[index] for index in kept]
-
-    def _notable(self, start: int, end: int) -> set[int]:
-        """The places in [start, end) that thinning keeps."""
-        finite = [index for index in range(start, end) if math.isfinite(self.y[index])]
-        notable = set()
-        if finite:
-            notable = {min(finite, key=self.y.__getitem__), max(finite, key=self.y.__getitem__)}
-        if len(finite) < end - start:
-            notable.add(next(index for index in range(start, end) if not math.isfinite(self.y[index])))
-        return notable
+        """Keep of each of 4,000 equal stretches of x the lowest, the highest and one non-finite point; and the ends."""
+        xs, ys = self.x, self.y
+        first, last = xs[0], xs[-1]
+        scale = _STRETCHES / (last - first) if last > first else 0.0
+        kept = {0, len(xs) - 1}
+        stretch = lowest = highest = gap = -1
+        for index, y in enumerate(ys):
+            here = int((xs[index] - first) * scale)
+            if here != stretch:
+                kept.update((lowest, highest, gap))
+                stretch, lowest, highest, gap = here, -1, -1, -1
+            if not isfinite(y):
+                gap = index
+                continue
+            if lowest < 0 or y < ys[lowest]:
+                lowest = index
+            if highest < 0 or y > ys[highest]:
+                highest = index
+        kept.update((lowest, highest, gap))
+        kept.discard(-1)
+        order = sorted(kept)
+        self.x = [xs[index] for index in order]
+        self.y = [ys[index] for index in order]

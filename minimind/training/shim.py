@@ -31,13 +31,14 @@ if __name__ == "__main__":
 from minimind.training.control import Control, ControlReader, change_control
 from minimind.training.liveness import read_processes
 from minimind.training.oom_kills import count_oom_kills
-from minimind.training.processes import children_of, identify, is_alive
+from minimind.training.processes import children_of, identify, is_alive, processes_with_variable, send_signal
 from minimind.training.run_files import (
     EXIT,
     FINAL,
     LOCK,
     LOG,
     PROCESSES,
+    RUN_VARIABLE,
     read_json,
     take_lock,
     whole_number,
@@ -101,6 +102,7 @@ class Supervisor:
         self._stop_seen: float | None = None
         self._terminated: float | None = None
         self._escalated = False
+        self._swept_before = 0
         self._oom_window = [count_oom_kills()] * 2
         self._oom_sampled = self._began
 
@@ -110,6 +112,10 @@ class Supervisor:
             (self._directory / name).unlink(missing_ok=True)
         change_control(self._directory, self._for_new_start)
         self._write_processes()
+        run = str(self._directory.resolve())
+        for orphan in processes_with_variable(RUN_VARIABLE, run):
+            # Left by a start whose shim was killed; it may still hold the device's memory.
+            self._swept_before += send_signal(orphan, signal.SIGKILL)
         directory = self._order.working_directory
         log = os.open(self._directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
@@ -119,6 +125,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, RUN_VARIABLE: run},
                 cwd=directory if Path(directory).is_dir() else self._order.directory,
                 pass_fds=(self._lock,),
                 start_new_session=True,
@@ -152,7 +159,7 @@ class Supervisor:
                 "stop_requested": stop_requested,
                 "terminated": self._terminated is not None,
                 "escalated": self._escalated,
-                "swept": swept,
+                "swept": swept + self._swept_before,
                 "left": left,
                 "oom_kill": oom_kill,
             }
@@ -262,6 +269,7 @@ def supervise(order: ShimOrder) -> None:
         supervisor.start()
     except OSError as error:
         supervisor.cannot_start(str(error))
+        os.close(lock)  # before the answer: who asks next must not find the run alive
         _answer(order.ready, FAILED + str(error).encode("utf-8", "replace"))
         return
     _answer(order.ready, READY)
@@ -272,6 +280,7 @@ def supervise(order: ShimOrder) -> None:
 def _take_run_lock(directory: Path) -> tuple[int | None, bool]:
     """The descriptor that holds the run's lock (None: something of the run lives), and whether locks exclude here."""
     path = directory / LOCK
+    path.touch(mode=0o600)  # tells readers that a start is under way, until proc.json says whose
     try:
         lock = take_lock(path, _LOCK_PATIENCE)
         if lock is None:

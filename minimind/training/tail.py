@@ -96,7 +96,7 @@ class Tail:
 def parse_line(line: bytes) -> dict[str, Any] | None:
     """The JSON object in `line`, or None where it does not hold one."""
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
