@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -151,9 +152,40 @@ def _build(
     """Write the two parts beside their final place and rename them into it, so that half a data set is never seen."""
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
-    writers = {part: _Writer(temporary / part, tokenizer, kind) for part in ("train", "validation")}
-    notes: list[Text] = []
     try:
+        notes = _write_parts(temporary, sources, tokenizer, kind, embedded_bytes, allow_bad, progress)
+        files = {str(path.relative_to(temporary)): path.stat().st_size for path in temporary.rglob("*.bin")}
+        about = {"files": files, "notes": [{"en": note.en, "zh": note.zh} for note in notes]}
+        (temporary / "about.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+        shutil.rmtree(directory, ignore_errors=True)
+        temporary.rename(directory)
+    except OSError as error:
+        if not _complete(directory):  # else another process was faster, which is as good
+            name = clean_line(str(directory))
+            raise UserError(
+                f"{name}: the tokens cannot be written: {error.strerror}; free some space or set MINIMIND_HOME",
+                f"{name}：词元写不进去：{error.strerror}；请腾出空间或设置 MINIMIND_HOME",
+            ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_parts(
+    directory: Path,
+    sources: Sequence[str],
+    tokenizer: Tokenizer,
+    kind: DataKind,
+    embedded_bytes: int,
+    allow_bad: bool,
+    progress: Callable[[int, int | None], None],
+) -> list[Text]:
+    """Write the token files of both parts; returns what a person should know. Raises UserError for too little data."""
+    notes: list[Text] = []
+    with ExitStack() as stack:
+        writers = {}
+        for part in ("train", "validation"):
+            writers[part] = _Writer(directory / part, tokenizer, kind)
+            stack.callback(writers[part].close)
         for source in sources:
             if source == EMBEDDED:
                 documents = _embedded(kind, embedded_bytes, progress)
@@ -161,28 +193,13 @@ def _build(
                 documents = _from_file(Path(source), kind, allow_bad, progress, notes)
             for part, batch in _slices(documents):
                 writers[part].add(batch)
-        for writer in writers.values():
-            writer.close()
-        if not all(writer.documents for writer in writers.values()):
-            raise UserError(
-                f"{', '.join(map(clean_line, sources))}: at least two documents are needed, one of them to validate with",
-                f"{'、'.join(map(clean_line, sources))}：至少需要两个文档，其中一个用于验证",
-            )
-        files = {str(path.relative_to(temporary)): path.stat().st_size for path in temporary.rglob("*.*")}
-        about = {"files": files, "notes": [{"en": note.en, "zh": note.zh} for note in notes]}
-        (temporary / "about.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
-        shutil.rmtree(directory, ignore_errors=True)
-        temporary.rename(directory)
-    except OSError as error:
-        if not _complete(directory):  # else another process was faster, which is as good
-            raise UserError(
-                f"{clean_line(str(directory))}: the tokens cannot be written: {error.strerror}; free some space or set MINIMIND_HOME",
-                f"{clean_line(str(directory))}：词元写不进去：{error.strerror}；请腾出空间或设置 MINIMIND_HOME",
-            ) from None
-    finally:
-        for writer in writers.values():
-            writer.close()
-        shutil.rmtree(temporary, ignore_errors=True)
+    if not all(writer.documents for writer in writers.values()):
+        names = [clean_line(source) for source in sources]
+        raise UserError(
+            f"{', '.join(names)}: at least two documents are needed, one of them to validate with",
+            f"{'、'.join(names)}：至少需要两个文档，其中一个用于验证",
+        )
+    return notes
 
 
 class _Writer:
@@ -218,7 +235,7 @@ class _Writer:
         self.documents += len(ids)
 
     def close(self) -> None:
-        """Flush; may be called again."""
+        """Flush."""
         for file in (self._tokens, self._offsets, self._mask):
             if file is not None:
                 file.close()

@@ -10,7 +10,7 @@ import codecs
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import tokenizers
@@ -45,6 +45,7 @@ RESERVED_TOKENS = tuple(f"<|buffer{number}|>" for number in range(1, 10))
 SMALLEST_VOCABULARY = len(SPECIAL_TOKENS) + len(MARKUP_TOKENS) + len(RESERVED_TOKENS) + 256
 CONTEXT_LENGTH = 131_072
 _IDEOGRAPHS = "\u3400-\u9fff"
+_PARTICLES = "的了在和把给从就也说"  # one-character words: a token that glued one to its neighbour would hide the word
 
 
 def _byte_values() -> dict[str, int]:
@@ -238,10 +239,20 @@ def train_tokenizer(
         show_progress=False,
     )
     digits = str.maketrans("", "", "0123456789") if single_digits else {}
-    cut = re.compile(f"[{_IDEOGRAPHS}]{{{longest_ideographs}}}(?=[{_IDEOGRAPHS}])")
-    lines = (line for text in texts for line in cut.sub(r"\g<0>\n", text.translate(digits)).split("\n"))
+    lines = (line for text in texts for line in _training_lines(text.translate(digits), longest_ideographs))
     backend.train_from_iterator(lines, trainer=trainer)
     data = json.loads(backend.to_str())
     for token in data["added_tokens"]:
         token["special"] = token["content"] in SPECIAL_TOKENS
     return Tokenizer(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+
+
+def _training_lines(text: str, longest_ideographs: int) -> Iterator[str]:
+    """What the trainer counts: the lines, Chinese cut into stretches, and once more each Chinese character alone.
+
+    The extra count lets the bytes of a character join before they join the bytes of a neighbour, so that nearly all
+    tokens are whole characters.
+    """
+    word = f"(?>[{_PARTICLES}]|(?:(?![{_PARTICLES}])[{_IDEOGRAPHS}]){{1,{longest_ideographs}}})"
+    yield from re.sub(f"{word}(?=[{_IDEOGRAPHS}])", r"\g<0>\n", text).split("\n")
+    yield from re.findall(f"[{_IDEOGRAPHS}]", text)

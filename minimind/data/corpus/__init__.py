@@ -58,12 +58,14 @@ def pretrain_document(index: int, *, seed: int = 0, split: Split = "train") -> s
     """Document number `index` (≥ 0) of the pretraining text: a story, a description, facts or calculations."""
     choice = Choice("pretrain", index, seed, split)
     kind = choice.random()
-    if kind < 0.76:
+    if kind < 0.72:
         story = stories.tell_story(choice)
         if choice.chance(0.6):
             return story.text
         fact = choice.pick(story.facts)
         return story.text + descriptions.question_and_answer(choice, fact.question, fact.answer)
+    if kind < 0.78:
+        return descriptions.memory_game(choice)
     if kind < 0.88:
         return descriptions.description_document(choice)
     if kind < 0.92:

@@ -213,6 +213,31 @@ def facts_document(choice: Choice) -> str:
     return "\n".join(joiner.join(small_fact(choice)) for _ in range(choice.integer(5, 8)))
 
 
+def memory_game(choice: Choice) -> str:
+    """Somebody says a few words, somebody else says them again: the plainest need to copy what came before."""
+    english = choice.language == "en"
+    words = (
+        *lexicon.COLORS,
+        *(Word(kind.en, kind.zh) for kind in lexicon.SPECIES),
+        *(Word(food.en, food.zh) for food in lexicon.FOODS),
+        *(Word(thing.en, thing.zh) for thing in lexicon.THINGS),
+    )
+    names = lexicon.PET_NAMES if choice.chance(0.5) else lexicon.CHILD_NAMES
+    lines = []
+    for _ in range(choice.integer(2, 3)):
+        first, second, *others = (name.text for name in choice.sample(names[choice.language], 7))
+        if choice.chance(0.5):
+            said = others[: choice.integer(3, 5)]
+        else:
+            said = [word.en if english else word.zh for word in choice.sample(words, choice.integer(3, 5))]
+        listed = (", " if english else "、").join(said)
+        if english:
+            lines.append(f"The word game of {first} and {second}. {first} says {listed}. {second} says {listed}.")
+        else:
+            lines.append(f"{first}和{second}玩说词游戏。{first}说{listed}。{second}也说{listed}。")
+    return "\n".join(lines)
+
+
 def description_document(choice: Choice) -> str:
     """A room, an animal or a week, followed by one or two questions."""
     text, asked = choice.pick(DESCRIPTIONS)(choice)
