@@ -7,7 +7,7 @@ import importlib
 import io
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from minimind import __version__
@@ -19,6 +19,9 @@ from minimind.safe_text import clean_line
 # Each is a module of minimind.commands with `register(subparsers)`; none imports torch before it runs.
 COMMANDS = ("train", "runs", "estimate", "generate", "chat", "model", "data", "tokenizer", "bench", "doctor")
 
+Register = Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], None]
+"""Adds one command's parser, which sets `run` to a function of the parsed arguments and the `Output`."""
+
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
 
 
@@ -29,8 +32,8 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see {self.prog} --help)", f"{message}（用法：{self.prog} --help）")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def assemble(prog: str, description: str, commands: Sequence[Register]) -> argparse.ArgumentParser:
+    """A parser called `prog` with these commands, each of which takes --json, --lang and --debug."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object a line / 每行一个 JSON 对象"
@@ -39,17 +42,24 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks / 显示完整的出错信息"
     )
-    parser = _Parser(
-        prog="minimind",
-        parents=[common],
-        description="A small language model in plain PyTorch / 纯 PyTorch 的小语言模型",
-    )
+    parser: argparse.ArgumentParser = _Parser(prog=prog, parents=[common], description=description)
     parser.add_argument("--version", action="version", version=f"minimind {__version__}")
-    subparsers = parser.add_subparsers(title="commands / 命令", metavar="COMMAND", parser_class=_Parser)
-    for name in COMMANDS:
-        importlib.import_module(f"minimind.commands.{name}").register(subparsers)
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser] = parser.add_subparsers(
+        title="commands / 命令", metavar="COMMAND", parser_class=_Parser
+    )
+    for register in commands:
+        register(subparsers)
     _share(subparsers, common)
     return parser
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    return assemble(
+        "minimind",
+        "A small language model in plain PyTorch / 纯 PyTorch 的小语言模型",
+        [importlib.import_module(f"minimind.commands.{name}").register for name in COMMANDS],
+    )
 
 
 def _share(subparsers: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
@@ -63,8 +73,11 @@ def _share(subparsers: argparse._SubParsersAction[Any], common: argparse.Argumen
                 _share(action, common)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status (0 done, 2 the person's mistake, 1 ours, 130 interrupted)."""
+def main(arguments: Sequence[str] | None = None, build: Callable[[], argparse.ArgumentParser] = build_parser) -> int:
+    """Run one command; returns the exit status (0 done, 2 the person's mistake, 1 ours, 130 interrupted).
+
+    `build` makes another command line of the same manners (``python -m lessons``).
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -72,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in raw
     output = standard(as_json="--json" in raw, language=from_locale())
     try:
-        parser = build_parser()
+        parser = build()
         options = parser.parse_args(raw)
         output = standard(
             as_json=getattr(options, "json", False), language=getattr(options, "lang", None) or from_locale()

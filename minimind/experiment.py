@@ -93,6 +93,7 @@ class Experiment:
     quick: Mapping[str, Value]
     predict: Text | None
     choices: tuple[Text, ...]
+    names: Mapping[str, Text]
     function: Callable[..., Iterator[Event]] = field(repr=False)
 
     def resolve(self, values: Mapping[str, Value] | None = None) -> dict[str, Value]:
@@ -122,10 +123,13 @@ def experiment(
     quick: Mapping[str, Value],
     predict: Text | None = None,
     choices: tuple[Text, ...] = (),
+    names: Mapping[str, Text] | None = None,
 ) -> Callable[[Callable[..., Iterator[Event]]], Experiment]:
     """Turn a generator function into an `Experiment`.
 
-    `quick` are the values tests use. `predict` is the question asked before the first run, `choices` its answers.
+    `quick` are the values tests use. `predict` is the question asked before the first run, `choices` its answers; a
+    claim called ``prediction`` with the measurement ``choice`` says which came true. `names` are what people call the
+    charts, axes and series of the events where their own names are not for people.
     Raises TypeError, at import, when signature and `parameters` disagree.
     """
 
@@ -142,6 +146,7 @@ def experiment(
             quick=dict(quick),
             predict=predict,
             choices=choices,
+            names=dict(names or {}),
             function=function,
         )
         made.resolve(quick)

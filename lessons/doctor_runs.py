@@ -1,0 +1,105 @@
+"""What running the content shows to be wrong: exercises that do not judge, experiments whose claims do not hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lessons.catalogue import claims_of, load_experiment
+from lessons.doctor import Problem
+from lessons.exercise import Exercise
+from lessons.exercise_runner import run_exercise
+from lessons.lesson import Lesson, load_lessons
+from lessons.recorded import PREDICTION
+from minimind.events import Claim, Text, from_dict, to_dict
+from minimind.experiment import Value
+
+QUICK_CPU_SECONDS = 5.0
+SELF_TEST_SEEDS = 3
+
+
+def examine_by_running(root: Path | None = None, slug: str | None = None) -> Iterator[Problem]:
+    """Run the quick experiments and the exercises of every lesson (or of `slug`) on one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for lesson in load_lessons(root):
+            if slug in (None, lesson.slug):
+                for name in lesson.experiments:
+                    yield from _experiment(lesson, name, root)
+                for exercise in lesson.exercises:
+                    yield from _exercise(exercise)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _experiment(lesson: Lesson, name: str, root: Path | None) -> Iterator[Problem]:
+    where = f"{lesson.slug}/experiments/{name}.py"
+    experiment = load_experiment(name, root)
+    began = time.process_time()
+    events = list(experiment.run(dict(experiment.quick)))
+    seconds = time.process_time() - began
+    if seconds > QUICK_CPU_SECONDS:
+        text = Text(f"its quick run takes {seconds:.1f} CPU-seconds", f"快速运行用了 {seconds:.1f} CPU 秒")
+        yield Problem(where, text)
+    claims = claims_of(list(events))
+    if not claims:
+        yield Problem(where, Text("it makes no claim", "没有给出任何结论"))
+    for claim in claims:
+        if claim.holds is False:
+            numbers = ", ".join(f"{key} = {value:.3g}" for key, value in claim.measured.items())
+            text = Text(f"claim {claim.id} does not hold: {numbers}", f"结论 {claim.id} 不成立：{numbers}")
+            yield Problem(where, text)
+    for event in events:
+        if not _same(from_dict(to_dict(event)), event):
+            yield Problem(
+                where, Text(f"an event does not survive JSON: {event!r:.80}", f"有事件无法存为 JSON：{event!r:.80}")
+            )
+            break
+    if (experiment.predict is None) != (PREDICTION not in {claim.id for claim in claims}):
+        yield Problem(where, Text("a prediction is asked for but not decided", "要求预测，却没有给出结果"))
+    yield from _recording(lesson, name, claims, experiment.resolve())
+
+
+def _same(first: object, second: object) -> bool:
+    """Equal as events go: NaN equals NaN, so their text is compared."""
+    return repr(first) == repr(second)
+
+
+def _recording(lesson: Lesson, name: str, claims: tuple[Claim, ...], defaults: dict[str, Value]) -> Iterator[Problem]:
+    """The recorded claims are those the experiment makes, with its default values."""
+    recording = lesson.recordings.get(name)
+    if recording is None:
+        return
+    where = f"{lesson.slug}/recorded.json: {name}"
+    again = f"python -m lessons record {lesson.slug}"
+    if dict(recording.values) != defaults or {c.id for c in claims} - {c.id for c in recording.claims}:
+        yield Problem(where, Text(f"recorded with an older version: {again}", f"记录已过时：{again}"))
+    for claim in recording.claims:
+        if claim.holds is not True:
+            yield Problem(where, Text(f"claim {claim.id} does not hold as recorded", f"记录中的结论 {claim.id} 不成立"))
+
+
+def _exercise(exercise: Exercise) -> Iterator[Problem]:
+    from lessons.checking import load_check, self_test
+
+    where = f"{exercise.lesson}/exercises/{exercise.name}"
+    check = load_check(exercise.directory / "check.py")
+    known, made = {mutant.id for mutant in exercise.mutants}, set(check.mutants)
+    if known != made:
+        differing = ", ".join(sorted(known ^ made))
+        text = Text(f"hints and mutants differ: {differing}", f"提示与错误实现不一致：{differing}")
+        yield Problem(where, text)
+    for seed in range(SELF_TEST_SEEDS):
+        for problem in self_test(check, seed):
+            yield Problem(where, Text(f"with seed {seed}, {problem}", f"种子 {seed}：{problem}"))
+    stub = run_exercise(exercise, exercise.directory / "stub.py")
+    if stub.passed:
+        yield Problem(where, Text("the stub passes", "骨架竟然能通过"))
+    solution = run_exercise(exercise, exercise.directory / "solution.py")
+    if not solution.passed:
+        said = solution.problem or (solution.stages[-1].message if solution.stages else None)
+        yield Problem(where, Text(f"the solution fails: {said}", f"参考答案没有通过：{said.zh if said else ''}"))

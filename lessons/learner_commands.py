@@ -1,0 +1,359 @@
+"""What a learner does on the command line: list, show, run, quiz, exercise."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from lessons.catalogue import claims_of, experiment_files, load_experiment, stream
+from lessons.exercise import STAGES, CheckResult, Exercise
+from lessons.exercise_runner import run_exercise
+from lessons.lesson import Lesson, find_exercise, load_lesson, load_lessons, load_paths
+from lessons.page_text import plain_page
+from lessons.progress import Progress, changing
+from lessons.quiz import LETTERS, ExplainQuestion, MatchQuestion, Question, Verdict
+from lessons.recorded import PREDICTION, VERDICTS, Recording, choose, show_number
+from minimind.commands.columns import in_columns
+from minimind.commands.output import Output
+from minimind.errors import UserError
+from minimind.events import Claim, Event, Heatmap, Note, Table, to_dict
+from minimind.events import Progress as Done
+from minimind.experiment import Experiment, Value
+from minimind.safe_text import clean
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the learner's commands."""
+    parser = subparsers.add_parser("list", help="paths, lessons and progress / 路线、课程与进度")
+    parser.set_defaults(run=list_lessons)
+    parser = subparsers.add_parser("show", help="read a lesson / 阅读一课")
+    parser.add_argument("slug", metavar="LESSON")
+    parser.add_argument("--page", type=int, default=None, metavar="N", help="one page only / 只看第 N 页")
+    parser.set_defaults(run=show_lesson)
+    parser = subparsers.add_parser("run", help="run an experiment / 运行实验")
+    parser.add_argument("experiment", metavar="EXPERIMENT")
+    parser.add_argument(
+        "--set", dest="values", action="append", default=[], metavar="NAME=VALUE", help="a parameter / 参数"
+    )
+    parser.add_argument("--quick", action="store_true", help="small and fast / 小而快")
+    parser.add_argument("--predict", type=int, default=None, metavar="N", help="your prediction / 你的预测")
+    parser.set_defaults(run=run_experiment)
+    parser = subparsers.add_parser("quiz", help="answer a lesson's questions / 答题")
+    parser.add_argument("slug", metavar="LESSON")
+    parser.add_argument("--wrong", action="store_true", help="only those not yet right / 只做没做对的")
+    parser.add_argument("--seed", type=int, default=None, help="order of the choices / 选项次序")
+    parser.set_defaults(run=ask_questions)
+    parser = subparsers.add_parser("exercise", help="write it yourself / 自己动手写")
+    parser.add_argument("name", metavar="EXERCISE")
+    parser.add_argument("action", choices=("start", "check", "hint", "solution"), nargs="?", default="start")
+    parser.add_argument("--file", type=Path, default=None, help="check this file / 检查这个文件")
+    parser.set_defaults(run=do_exercise)
+
+
+def list_lessons(_arguments: argparse.Namespace, output: Output) -> int:
+    """Print the paths with their lessons and how far each is."""
+    lessons = load_lessons()
+    progress = Progress.load()
+    for note in progress.notes:
+        output.say(note)
+    for path in load_paths(lessons=lessons):
+        steps = []
+        rows = []
+        for step in path.steps:
+            share = progress.share(step.lesson) if step.lesson else None
+            steps.append({"slug": step.slug, "minutes": step.minutes, "done": share})
+            state = output.pick("planned", "计划中") if share is None else f"{share:.0%}".replace("%", " %")
+            minutes = output.pick(f"{step.minutes} min", f"{step.minutes} 分钟")
+            question = step.question.of(output.language)
+            rows.append((f"  {step.slug}", step.title.of(output.language), minutes, state, question))
+        head = f"{path.title.of(output.language)}  {path.minutes} {output.pick('min', '分钟')}"
+        output.emit({"path": path.id, "minutes": path.minutes, "steps": steps}, f"{head}\n{in_columns(rows)}\n")
+    names = "  ".join(experiment_files())
+    exercises = "  ".join(exercise.name for lesson in lessons for exercise in lesson.exercises)
+    output.emit(
+        {"experiments": names.split(), "exercises": exercises.split()},
+        output.pick(f"experiments: {names}\nexercises: {exercises}", f"实验：{names}\n练习：{exercises}"),
+    )
+    return 0
+
+
+def recordings_for(lesson: Lesson, progress: Progress) -> dict[str, Recording]:
+    """For each experiment, the run whose numbers the prose shows."""
+    own = progress.lesson(lesson.slug).runs
+    chosen = {name: choose(lesson.recordings.get(name), own.get(name)) for name in {*lesson.recordings, *own}}
+    return {name: recording for name, recording in chosen.items() if recording is not None}
+
+
+def show_lesson(arguments: argparse.Namespace, output: Output) -> int:
+    """Print a lesson's pages, or one of them, and remember it as read."""
+    lesson = load_lesson(arguments.slug)
+    pages = lesson.pages[output.language]
+    if arguments.page is not None and not 1 <= arguments.page <= len(pages):
+        raise UserError(
+            f"{lesson.slug} has pages 1…{len(pages)}, not {arguments.page}",
+            f"{lesson.slug} 共有第 1…{len(pages)} 页，没有第 {arguments.page} 页",
+        )
+    with changing() as progress:
+        recordings = recordings_for(lesson, progress)
+        for number, page in enumerate(pages, 1):
+            if arguments.page in (None, number):
+                text = plain_page(page, recordings, output.language)
+                data = {"lesson": lesson.slug, "page": number, "id": page.id, "title": page.title, "text": text}
+                output.emit(data, _markdown(f"## {number}/{len(pages)} · {page.title}\n\n{text}\n", output))
+                progress.lesson(lesson.slug).mark_read(page.id)
+    return 0
+
+
+def _markdown(text: str, output: Output) -> str:
+    """`text` laid out for the terminal; as it is where the output goes elsewhere."""
+    if output.as_json or not output.stdout.isatty():
+        return text
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console(file=output.stdout)
+    with console.capture() as capture:
+        console.print(Markdown(text))
+    return capture.get()
+
+
+def run_experiment(arguments: argparse.Namespace, output: Output) -> int:
+    """Run an experiment, printing its events (--json) or its tables, sentences and claims; keep its claims."""
+    files = experiment_files()
+    experiment = load_experiment(arguments.experiment)
+    values = experiment.resolve((dict(experiment.quick) if arguments.quick else {}) | _given(arguments.values))
+    choice = _prediction(experiment, arguments.predict, output)
+    events: list[Event] = []
+    for event in stream(experiment, values):
+        if not isinstance(event, Done):
+            events.append(event)
+        if output.as_json:
+            output.emit(to_dict(event), "")
+    claims = claims_of(events)
+    if not output.as_json:
+        _print_results(experiment, events, claims, choice, output)
+    slug = files[experiment.name].parent.parent.name
+    with changing() as progress:
+        record = progress.lesson(slug)
+        record.runs[experiment.name] = Recording(values, claims)
+        if choice is not None:
+            record.predictions[experiment.name] = choice
+    return 0
+
+
+def _given(items: list[str]) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"--set {item}: write NAME=VALUE", f"--set {item}：请写成 名称=值")
+        values[name] = value
+    return values
+
+
+def _prediction(experiment: Experiment, given: int | None, output: Output) -> int | None:
+    """The index of the choice made before the run: from --predict, or asked for at a terminal."""
+    count = len(experiment.choices)
+    if experiment.predict is None or (given is None and (output.as_json or not sys.stdin.isatty())):
+        return None
+    if given is None:
+        output.say(experiment.predict)
+        for number, choice in enumerate(experiment.choices, 1):
+            output.say(f"  {number}  {choice.of(output.language)}")
+        output.say(output.pick(f"Your prediction, 1…{count}?", f"你的预测（1…{count}）？"))
+        given = int(line) if (line := sys.stdin.readline().strip()).isdecimal() else 0
+    if not 1 <= given <= count:
+        raise UserError(f"the prediction is a number 1…{count}", f"预测是 1…{count} 之间的数字")
+    return given - 1
+
+
+def _print_results(
+    experiment: Experiment, events: list[Event], claims: tuple[Claim, ...], choice: int | None, output: Output
+) -> None:
+    output.emit({}, f"{experiment.title.of(output.language)}: {experiment.question.of(output.language)}\n")
+    last_heatmaps = {event.name: event for event in events if isinstance(event, Heatmap)}
+    for event in [*last_heatmaps.values(), *(event for event in events if isinstance(event, (Table, Note)))]:
+        output.emit({}, _event_text(event, output) + "\n")
+    for claim in claims:
+        if claim.id == PREDICTION and choice is not None:
+            right = int(claim.measured["choice"])
+            yours, true = (experiment.choices[i].of(output.language) for i in (choice, right))
+            output.emit(
+                {}, output.pick(f"You said: {yours}\nIt was:   {true}\n", f"你的预测：{yours}\n实际结果：{true}\n")
+            )
+        elif claim.id != PREDICTION:
+            numbers = "  ".join(f"{name} = {show_number(value)}" for name, value in claim.measured.items())
+            output.emit(
+                {}, f"{VERDICTS[claim.holds].of(output.language)}  {claim.text.of(output.language)}\n    {numbers}"
+            )
+
+
+def _event_text(event: Event, output: Output) -> str:
+    if isinstance(event, Note):
+        return event.text.of(output.language)
+    if isinstance(event, Table):
+        title, columns = event.title, [column.of(output.language) for column in event.columns]
+        rows = [[cell if isinstance(cell, str) else show_number(cell) for cell in row] for row in event.rows]
+    elif isinstance(event, Heatmap):
+        title, columns = event.title, ["", *event.column_labels]
+        rows = [
+            [label, *(show_number(value) for value in row)]
+            for label, row in zip(event.row_labels, event.rows, strict=False)
+        ]
+    else:
+        return ""
+    head = f"{title.of(output.language)}\n" if title else ""
+    return clean(head + in_columns([columns, *rows]))
+
+
+def ask_questions(arguments: argparse.Namespace, output: Output) -> int:
+    """Ask the lesson's questions on standard input until they are answered or it ends."""
+    lesson = load_lesson(arguments.slug)
+    before = Progress.load().lesson(lesson.slug)
+    asked = [
+        question
+        for question in lesson.questions
+        if not (arguments.wrong and question.id in before.answers and before.answers[question.id].correct)
+    ]
+    seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
+    right = answered = 0
+    for number, question in enumerate(asked, 1):
+        correct = _ask(lesson, question, f"{number}/{len(asked)}", seed, output)
+        if correct is None:
+            break
+        answered += 1
+        right += correct
+    output.emit(
+        {"lesson": lesson.slug, "right": right, "answered": answered, "questions": len(asked)},
+        output.pick(f"{right} of {answered} right", f"{answered} 题中答对 {right} 题"),
+    )
+    return 0
+
+
+def _ask(lesson: Lesson, question: Question, place: str, seed: int, output: Output) -> bool | None:
+    """Ask one question; whether the answer was right, None when the input ended."""
+    recordings = recordings_for(lesson, Progress.load())
+    bound = question.bind(recordings)
+    language = output.language
+    choices = [choice.text.of(language) for choice in bound.shown(seed)]
+    left = [pair.left.of(language) for pair in bound.pairs] if isinstance(bound, MatchQuestion) else []
+    lines = [f"{place}  {bound.prompt.of(language)}"]
+    lines += [f"{number:>4}  {line}" for number, line in enumerate(bound.code.splitlines(), 1)]
+    lines += [f"  {number}  {item}" for number, item in enumerate(left, 1)]
+    lines += [f"  {letter}  {choice}" for letter, choice in zip(LETTERS, choices, strict=False)]
+    data = {"question": bound.id, "type": bound.kind, "prompt": bound.prompt.of(language), "choices": choices}
+    output.emit(data | {"left": left, "code": bound.code}, "\n".join(lines))
+    while True:
+        output.say(f"({bound.how.of(language)})")
+        line = sys.stdin.readline()
+        if not line:
+            return None
+        try:
+            answer = bound.parse(line, seed)
+        except UserError as error:
+            output.say(error.text)
+            continue
+        verdict = bound.check(answer)
+        correct = verdict.correct if verdict.correct is not None else _judge_oneself(verdict, output)
+        with changing() as progress:
+            progress.lesson(lesson.slug).mark_answer(bound.id, answer, correct=correct)
+        _tell_verdict(bound, verdict, correct, output)
+        return correct
+
+
+def _judge_oneself(verdict: Verdict, output: Output) -> bool:
+    """Whether the learner says that their explanation covered the rubric."""
+    for point in verdict.rubric:
+        output.say(f"  - {point.of(output.language)}")
+    output.say(output.pick("Did you say all of this? (y/n)", "这些都说到了吗？（y/n）"))
+    return sys.stdin.readline().strip().lower() in {"y", "yes", "是"}
+
+
+def _tell_verdict(question: Question, verdict: Verdict, correct: bool, output: Output) -> None:
+    language = output.language
+    reasons = [reason.of(language) for reason in verdict.reasons]
+    data: dict[str, Any] = {"question": question.id, "correct": correct, "expected": verdict.expected.of(language)}
+    data |= {"reasons": reasons, "explanation": verdict.explanation.of(language)}
+    lines = [output.pick("✓ right", "✓ 正确") if correct else output.pick("✗ not yet", "✗ 不对")]
+    lines += [f"  {reason}" for reason in reasons]
+    if not correct and not isinstance(question, ExplainQuestion):
+        lines.append(output.pick("  Answer: ", "  答案：") + verdict.expected.of(language))
+    output.emit(data, "\n".join([*lines, f"  {verdict.explanation.of(language)}", ""]))
+
+
+def do_exercise(arguments: argparse.Namespace, output: Output) -> int:
+    """Start an exercise, check it, give the next hint, or show the solution once it was passed."""
+    exercise = find_exercise(arguments.name)
+    actions = {"start": _start, "check": _check, "hint": _hint, "solution": _solution}
+    return actions[arguments.action](exercise, arguments.file, output)
+
+
+def _start(exercise: Exercise, _file: Path | None, output: Output) -> int:
+    path = exercise.start()
+    check = f"python -m lessons exercise {exercise.name} check"
+    output.emit(
+        {"exercise": exercise.name, "file": str(path)},
+        f"{exercise.title.of(output.language)}\n\n{exercise.task.of(output.language)}\n\n"
+        + output.pick(f"your file: {path}\ncheck it:  {check}", f"你的文件：{path}\n检查：    {check}"),
+    )
+    return 0
+
+
+def _check(exercise: Exercise, file: Path | None, output: Output) -> int:
+    """Exit status 1 when it is not right yet."""
+    result = run_exercise(exercise, file)
+    with changing() as progress:
+        attempt = progress.lesson(exercise.lesson).attempt(exercise.name)
+        attempt.checks += 1
+        attempt.passed = attempt.passed or result.passed
+    output.emit({"exercise": exercise.name} | result.to_dict(), _result_text(exercise, result, output))
+    return 0 if result.passed else 1
+
+
+def _result_text(exercise: Exercise, result: CheckResult, output: Output) -> str:
+    lines = []
+    for stage in result.stages:
+        name = STAGES[stage.stage].of(output.language)
+        said = f": {stage.message.of(output.language)}" if stage.message else ""
+        lines.append(f"{'✓' if stage.passed else '✗'} {name}{said}")
+    if result.problem is not None:
+        lines.append(f"✗ {result.problem.of(output.language)}")
+    mutant = exercise.mutant(result.mutant)
+    if mutant is not None:
+        lines.append(output.pick("It looks like this: ", "看起来是：") + mutant.what.of(output.language))
+    if result.passed:
+        lines.append(output.pick("Passed.", "通过。"))
+    elif not result.passed:
+        lines.append(output.pick("A hint: ", "提示：") + f"python -m lessons exercise {exercise.name} hint")
+    if result.output:
+        lines.append(output.pick("Your code printed:\n", "你的代码输出：\n") + result.output)
+    return "\n".join(lines)
+
+
+def _hint(exercise: Exercise, file: Path | None, output: Output) -> int:
+    """The next rung of the hints for the mistake the file makes."""
+    result = run_exercise(exercise, file)
+    if result.passed:
+        output.emit({"passed": True}, output.pick("It passes already.", "已经通过了。"))
+        return 0
+    hints = exercise.hints_for(result.mutant)
+    with changing() as progress:
+        attempt = progress.lesson(exercise.lesson).attempt(exercise.name)
+        rung = min(attempt.hints, len(hints) - 1)
+        attempt.hints += 1
+    output.emit({"mutant": result.mutant, "rung": rung + 1, "hint": hints[rung].of(output.language)}, hints[rung])
+    return 0
+
+
+def _solution(exercise: Exercise, _file: Path | None, output: Output) -> int:
+    if not Progress.load().lesson(exercise.lesson).attempt(exercise.name).passed:
+        raise UserError(
+            "the solution is shown once yours passes: python -m lessons exercise "
+            f"{exercise.name} check (there are hints: … hint)",
+            f"通过之后才显示答案：python -m lessons exercise {exercise.name} check（有提示：… hint）",
+        )
+    output.emit({"exercise": exercise.name, "solution": exercise.solution}, exercise.solution)
+    return 0

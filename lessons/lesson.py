@@ -1,0 +1,252 @@
+"""Lessons and learning paths, read from their folders. No torch, no terminal.
+
+A folder of this package that holds ``module.toml`` is a lesson:
+
+    module.toml          title, question, minutes, order, and how long it takes on each path
+    en.md zh.md          the same pages in both languages (see `lessons.pages`)
+    quiz.toml            questions, both languages side by side
+    experiments/*.py     one experiment a file, named as its function
+    exercises/*/         one exercise a folder
+    recorded.json        claims as measured when the lesson was written, for the numbers in the prose
+
+Nothing is registered anywhere: a new folder is a new lesson.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from lessons.exercise import Exercise, read_exercise
+from lessons.fields import Fields, unique
+from lessons.glossary import Term, read_glossary
+from lessons.pages import (
+    TERM_LINK,
+    Block,
+    CodeBlock,
+    ExerciseBlock,
+    MarkdownBlock,
+    Page,
+    PredictBlock,
+    QuizBlock,
+    RunBlock,
+    read_pages,
+)
+from lessons.quiz import Question
+from lessons.quiz_file import read_quiz
+from lessons.recorded import Recording, load_recordings, placeholders
+from minimind.errors import UserError
+from minimind.events import LANGUAGES, Language, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One lesson, parsed; every reference in it to a page, question, exercise, experiment or number exists."""
+
+    slug: str
+    directory: Path
+    title: Text
+    question: Text
+    minutes: int
+    order: int
+    path_minutes: Mapping[str, int]
+    pages: Mapping[Language, tuple[Page, ...]]
+    questions: tuple[Question, ...]
+    exercises: tuple[Exercise, ...]
+    experiments: tuple[str, ...]
+    recordings: Mapping[str, Recording]
+
+    def page(self, language: Language, name: str) -> Page:
+        """The page called `name`, or the first where there is none."""
+        pages = self.pages[language]
+        return next((page for page in pages if page.id == name), pages[0])
+
+    def page_ids(self) -> tuple[str, ...]:
+        """The ids of the pages in order, the same in both languages."""
+        return tuple(page.id for page in self.pages["en"])
+
+    def exercise(self, name: str) -> Exercise:
+        """The exercise called `name`. Raises KeyError."""
+        return next(item for item in self.exercises if item.name == name)
+
+    def select_questions(self, names: tuple[str, ...]) -> tuple[Question, ...]:
+        """The questions called `names` in that order; all of them for none."""
+        if not names:
+            return self.questions
+        by_id = {question.id: question for question in self.questions}
+        return tuple(by_id[name] for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stop on a path: a lesson, or one that is not written yet (`lesson` None)."""
+
+    slug: str
+    title: Text
+    question: Text
+    minutes: int
+    lesson: Lesson | None
+
+
+@dataclass(frozen=True, slots=True)
+class LearningPath:
+    """A way through the course that takes about `minutes`."""
+
+    id: str
+    title: Text
+    about: Text
+    minutes: int
+    steps: tuple[Step, ...]
+
+
+def lessons_directory() -> Path:
+    """The folder of the lessons that come with the package."""
+    return Path(str(files("lessons")))
+
+
+def load_lessons(root: Path | None = None) -> tuple[Lesson, ...]:
+    """Every lesson under `root` (the package by default), in the course's order. Raises UserError for a broken one."""
+    folders = sorted(path.parent for path in (root or lessons_directory()).glob("[a-z]*/module.toml"))
+    terms = load_glossary(root)
+    return tuple(sorted((read_lesson(folder, terms) for folder in folders), key=lambda lesson: lesson.order))
+
+
+def load_lesson(slug: str, root: Path | None = None) -> Lesson:
+    """The lesson called `slug`. Raises UserError that lists the known ones."""
+    lessons = load_lessons(root)
+    for lesson in lessons:
+        if lesson.slug == slug:
+            return lesson
+    known = ", ".join(lesson.slug for lesson in lessons)
+    raise UserError(f"no lesson {slug!r}: there are {known}", f"没有课程 {slug!r}：现有 {known}")
+
+
+def find_exercise(name: str, root: Path | None = None) -> Exercise:
+    """The exercise called `name` in any lesson. Raises UserError that lists the known ones."""
+    exercises = [exercise for lesson in load_lessons(root) for exercise in lesson.exercises]
+    for exercise in exercises:
+        if exercise.name == name:
+            return exercise
+    known = ", ".join(exercise.name for exercise in exercises)
+    raise UserError(f"no exercise {name!r}: there are {known}", f"没有练习 {name!r}：现有 {known}")
+
+
+def load_glossary(root: Path | None = None) -> Mapping[str, Term]:
+    """The glossary's terms by id. Raises UserError."""
+    return read_glossary((root or lessons_directory()) / "glossary.toml")
+
+
+def read_lesson(folder: Path, terms: Mapping[str, Term]) -> Lesson:
+    """The lesson in `folder`, its references checked. Raises UserError with file and line, or file and field."""
+    fields = Fields.read(folder / "module.toml")
+    pages = {language: read_pages(folder / f"{language}.md")[1] for language in LANGUAGES}
+    exercises = [read_exercise(path.parent, folder.name) for path in sorted(folder.glob("exercises/*/exercise.toml"))]
+    lesson = Lesson(
+        slug=folder.name,
+        directory=folder,
+        title=fields.text("title"),
+        question=fields.text("question"),
+        minutes=fields.integer("minutes", 1, 6000),
+        order=fields.integer("order", 0, 1000),
+        path_minutes={name: int(minutes) for name, minutes in fields.numbers("paths").items()},
+        pages=pages,
+        questions=read_quiz(folder / "quiz.toml"),
+        exercises=tuple(exercises),
+        experiments=tuple(sorted(path.stem for path in folder.glob("experiments/[a-z]*.py"))),
+        recordings=load_recordings(folder / "recorded.json"),
+    )
+    fields.close()
+    for problem in _broken_references(lesson, terms):
+        raise problem
+    return lesson
+
+
+def _broken_references(lesson: Lesson, terms: Mapping[str, Term]) -> Iterator[UserError]:
+    for language in LANGUAGES:
+        for page in lesson.pages[language]:
+            for block in page.blocks:
+                missing = _missing(lesson, block, terms)
+                if missing is not None:
+                    where = f"{lesson.directory / f'{language}.md'}:{block.line}"
+                    yield UserError(f"{where}: {missing.en}", f"{where}：{missing.zh}")
+    page_ids = set(lesson.page_ids())
+    for question in lesson.questions:
+        if question.after and question.after not in page_ids:
+            where = f"{lesson.directory / 'quiz.toml'}: question[{question.id}]"
+            yield UserError(f"{where}: no page {question.after!r}", f"{where}：没有页 {question.after!r}")
+
+
+def _missing(lesson: Lesson, block: Block, terms: Mapping[str, Term]) -> Text | None:
+    """What `block` refers to that does not exist. Code references are resolved when shown and by the content doctor."""
+    match block:
+        case PredictBlock(experiment=name) | RunBlock(experiment=name) if name not in lesson.experiments:
+            return _no("experiment", "实验", name, lesson.experiments)
+        case ExerciseBlock(name=name) if name not in {exercise.name for exercise in lesson.exercises}:
+            return _no("exercise", "练习", name, tuple(exercise.name for exercise in lesson.exercises))
+        case QuizBlock(questions=names):
+            known = tuple(question.id for question in lesson.questions)
+            return next((_no("question", "题目", name, known) for name in names if name not in known), None)
+        case MarkdownBlock(text=text):
+            for experiment, claim_id, measure in placeholders(text):
+                recording = lesson.recordings.get(experiment)
+                claim = recording.claim(claim_id) if recording else None
+                if claim is None or (measure is not None and measure not in claim.measured):
+                    name = f"{experiment}.{claim_id}" + (f".{measure}" if measure else "")
+                    return Text(
+                        f"{{{{{name}}}}} was not recorded: python -m lessons record {lesson.slug}",
+                        f"{{{{{name}}}}} 没有记录：请运行 python -m lessons record {lesson.slug}",
+                    )
+            linked = [match["term"] for match in TERM_LINK.finditer(text)]
+            return next((_no("glossary term", "术语", name, ()) for name in linked if name not in terms), None)
+        case _:
+            return None
+
+
+def _no(kind_en: str, kind_zh: str, name: str, known: tuple[str, ...]) -> Text:
+    listed = ", ".join(known)
+    return Text(
+        f"no {kind_en} {name!r}" + (f": there are {listed}" if known else ""),
+        f"没有{kind_zh} {name!r}" + (f"：现有 {listed}" if known else ""),
+    )
+
+
+def code_references(lesson: Lesson) -> Iterator[CodeBlock]:
+    """Every piece of source code the lesson shows, once for each language."""
+    for language in LANGUAGES:
+        for page in lesson.pages[language]:
+            yield from (block for block in page.blocks if isinstance(block, CodeBlock))
+
+
+def load_paths(root: Path | None = None, lessons: tuple[Lesson, ...] | None = None) -> tuple[LearningPath, ...]:
+    """The learning paths with their steps; lessons not written yet have none. Raises UserError.
+
+    `lessons` saves reading them again.
+    """
+    file = Fields.read((root or lessons_directory()) / "paths.toml")
+    written = {lesson.slug: lesson for lesson in (load_lessons(root) if lessons is None else lessons)}
+    planned = []
+    for item in file.tables("planned", label="slug"):
+        slug = item.string("slug")
+        planned.append(
+            (item.integer("order", 0, 1000), slug, item.text("title"), item.text("question"), item.numbers("paths"))
+        )
+        item.close()
+    stops = [entry for entry in planned if entry[1] not in written]
+    stops += [(item.order, item.slug, item.title, item.question, dict(item.path_minutes)) for item in written.values()]
+    stops.sort(key=lambda stop: stop[0])
+    paths = []
+    for item in file.tables("path"):
+        name = item.string("id")
+        steps = tuple(
+            Step(slug, title, question, int(minutes[name]), written.get(slug))
+            for _, slug, title, question, minutes in stops
+            if name in minutes
+        )
+        paths.append(
+            LearningPath(name, item.text("title"), item.text("about"), item.integer("minutes", 1, 100_000), steps)
+        )
+        item.close()
+    file.close()
+    return unique(paths, lambda path: path.id, file.where)

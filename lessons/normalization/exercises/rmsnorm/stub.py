@@ -1,0 +1,18 @@
+"""RMSNorm from scratch: y = x / √(mean(x²) + ε) · weight, over the last axis."""
+
+import torch
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, size: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(size))  # [size]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x [..., size]; the result has its shape and dtype."""
+        # 1. in float32: the mean of the squares over the last axis, kept as an axis of size 1
+        # 2. divide by the root of that mean plus eps
+        # 3. back to the dtype of x, times the weight
+        return x

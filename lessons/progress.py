@@ -1,0 +1,212 @@
+"""What a learner has done: pages read, answers given, exercises passed, predictions, and where they stopped.
+
+One JSON file, replaced atomically. A file that is torn, or not ours, is kept aside and said so, never overwritten.
+No torch, no terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lessons.lesson import LearningPath, Lesson
+from lessons.recorded import Recording
+from minimind import paths
+from minimind.errors import UserError
+from minimind.events import Text
+
+VERSION = 1
+PASS_SHARE = 0.8
+"""Share of a lesson's questions that must be right for it to count as done."""
+
+
+@dataclass
+class Answered:
+    """The latest answer to a question, whether it was right, and how often it was tried."""
+
+    answer: list[str]
+    correct: bool
+    attempts: int = 1
+
+
+@dataclass
+class Attempt:
+    """How an exercise goes: checks made, hints seen, and whether a check passed."""
+
+    checks: int = 0
+    hints: int = 0
+    passed: bool = False
+
+
+@dataclass
+class LessonProgress:
+    """What was done in one lesson. `predictions` maps an experiment to the index of the choice made before its run."""
+
+    read: list[str] = field(default_factory=list)
+    position: str = ""
+    answers: dict[str, Answered] = field(default_factory=dict)
+    exercises: dict[str, Attempt] = field(default_factory=dict)
+    predictions: dict[str, int] = field(default_factory=dict)
+    runs: dict[str, Recording] = field(default_factory=dict)
+
+    def mark_read(self, page: str) -> None:
+        """Note that `page` was opened and is where the reader is."""
+        self.position = page
+        if page not in self.read:
+            self.read.append(page)
+
+    def mark_answer(self, question: str, answer: tuple[str, ...], *, correct: bool) -> None:
+        """Note an answer; the latest counts."""
+        before = self.answers.get(question)
+        self.answers[question] = Answered(list(answer), correct, before.attempts + 1 if before else 1)
+
+    def attempt(self, exercise: str) -> Attempt:
+        """The record of `exercise`, begun where there is none."""
+        return self.exercises.setdefault(exercise, Attempt())
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LessonProgress:
+        """From JSON data. Raises KeyError, TypeError or AttributeError where it is not ours."""
+        return cls(
+            read=[str(page) for page in data["read"]],
+            position=str(data["position"]),
+            answers={name: Answered(**item) for name, item in data["answers"].items()},
+            exercises={name: Attempt(**item) for name, item in data["exercises"].items()},
+            predictions={name: int(choice) for name, choice in data["predictions"].items()},
+            runs={name: Recording.from_dict(item) for name, item in data["runs"].items()},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "read": self.read,
+            "position": self.position,
+            "answers": {name: asdict(item) for name, item in self.answers.items()},
+            "exercises": {name: asdict(item) for name, item in self.exercises.items()},
+            "predictions": self.predictions,
+            "runs": {name: run.to_dict() for name, run in self.runs.items()},
+        }
+
+
+@dataclass
+class Progress:
+    """The progress in every lesson. `notes` say what was wrong with the file, if anything."""
+
+    lessons: dict[str, LessonProgress] = field(default_factory=dict)
+    notes: list[Text] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, file: Path | None = None) -> Progress:
+        """The progress in `file` (a person's own by default); empty where there is none."""
+        path = file or paths.progress()
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            return cls()
+        except OSError as error:
+            return cls(notes=[_cannot_read(path, error)])
+        try:
+            data = json.loads(raw)
+            if data["version"] != VERSION:
+                raise ValueError(data["version"])
+            return cls({slug: LessonProgress.from_dict(item) for slug, item in data["lessons"].items()})
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return cls(notes=[_keep_aside(path)])
+
+    def save(self, file: Path | None = None) -> None:
+        """Write the file whole or not at all. Raises UserError when the disk refuses."""
+        path = file or paths.progress()
+        data = {"version": VERSION, "lessons": {slug: item.to_dict() for slug, item in self.lessons.items()}}
+        aside = path.with_name(f"{path.name}.{os.getpid()}.new")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with aside.open("w", encoding="utf-8") as stream:
+                json.dump(data, stream, ensure_ascii=False, indent=1)
+                stream.flush()
+                os.fsync(stream.fileno())
+            aside.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            raise UserError(
+                f"{path}: progress was not saved: {error.strerror}", f"{path}：进度没有保存：{error.strerror}"
+            ) from None
+
+    def lesson(self, slug: str) -> LessonProgress:
+        """The record of a lesson, begun where there is none."""
+        return self.lessons.setdefault(slug, LessonProgress())
+
+    def share(self, lesson: Lesson) -> float:
+        """How much of `lesson` is done, 0…1: pages read, questions right, exercises passed, each piece alike."""
+        record = self.lessons.get(lesson.slug, LessonProgress())
+        total = len(lesson.page_ids()) + len(lesson.questions) + len(lesson.exercises)
+        done = len(set(record.read) & set(lesson.page_ids()))
+        done += sum(record.answers[q.id].correct for q in lesson.questions if q.id in record.answers)
+        done += sum(record.exercises[e.name].passed for e in lesson.exercises if e.name in record.exercises)
+        return done / total if total else 0.0
+
+    def is_done(self, lesson: Lesson) -> bool:
+        """Every page read, every exercise passed, and four questions in five right."""
+        record = self.lessons.get(lesson.slug)
+        if record is None:
+            return False
+        right = sum(record.answers[q.id].correct for q in lesson.questions if q.id in record.answers)
+        return (
+            set(lesson.page_ids()) <= set(record.read)
+            and all(record.exercises.get(e.name, Attempt()).passed for e in lesson.exercises)
+            and right >= PASS_SHARE * len(lesson.questions)
+        )
+
+    def next_lesson(self, path: LearningPath) -> Lesson | None:
+        """The first lesson on `path` that is not done; None when all written ones are."""
+        written = [step.lesson for step in path.steps if step.lesson is not None]
+        return next((lesson for lesson in written if not self.is_done(lesson)), None)
+
+
+@contextlib.contextmanager
+def changing(file: Path | None = None) -> Iterator[Progress]:
+    """The progress as it is on disk now, saved when the block ends; other processes wait meanwhile.
+
+    Raises UserError when it cannot be saved.
+    """
+    path = file or paths.progress()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f"{path.name}.lock").open("w")
+    except OSError as error:
+        raise UserError(
+            f"{path}: progress was not saved: {error.strerror}", f"{path}：进度没有保存：{error.strerror}"
+        ) from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        progress = Progress.load(path)
+        yield progress
+        progress.save(path)
+
+
+def _keep_aside(path: Path) -> Text:
+    """Rename a file that is not ours or torn, and say where it went."""
+    kept = path.with_name(f"{path.name}.kept-{time.strftime('%Y%m%d-%H%M%S')}")
+    number = 1
+    while kept.exists():
+        number += 1
+        kept = kept.with_name(f"{kept.name.split('~')[0]}~{number}")
+    try:
+        path.rename(kept)
+    except OSError as error:
+        return _cannot_read(path, error)
+    return Text(
+        f"{path.name} was damaged or from another version: it was kept as {kept.name}, and progress starts afresh",
+        f"{path.name} 已损坏或来自其他版本：原文件保留为 {kept.name}，进度重新记录",
+    )
+
+
+def _cannot_read(path: Path, error: OSError) -> Text:
+    return Text(f"{path}: progress cannot be read: {error.strerror}", f"{path}：读不出进度：{error.strerror}")

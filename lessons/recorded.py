@@ -1,0 +1,114 @@
+"""The numbers that prose states about an experiment: filled from recorded claims, never typed.
+
+``{{depth_signal.signal_dies.signal}}`` is a number that the claim ``signal_dies`` measured, and
+``{{depth_signal.signal_dies}}`` the claim's sentence with its verdict. They come from the learner's own run where it
+used the values the lesson was recorded with, otherwise from ``recorded.json``, made by ``python -m lessons record``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lessons.pages import outside_code
+from minimind.errors import UserError
+from minimind.events import Claim, Language, Text, from_dict, to_dict
+
+PLACEHOLDER = re.compile(r"\{\{(?P<experiment>[a-z0-9_]+)\.(?P<claim>[a-z0-9_]+)(?:\.(?P<measure>[A-Za-z0-9_]+))?\}\}")
+PREDICTION = "prediction"
+"""The claim by which an experiment says which of its choices came true: ``measured={"choice": index}``."""
+VERDICTS = {
+    True: Text("✓ supported", "✓ 成立"),
+    False: Text("✗ refuted", "✗ 不成立"),
+    None: Text("≈ inconclusive", "≈ 无法判定"),
+}
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The claims of one run of an experiment: with which values, where and when."""
+
+    values: Mapping[str, Any]
+    claims: tuple[Claim, ...]
+    made: str = ""
+    """Torch version, threads and date of a recording that came with the lesson; empty for the learner's own run."""
+
+    def claim(self, name: str) -> Claim | None:
+        """The claim called `name`."""
+        return next((claim for claim in self.claims if claim.id == name), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {"values": dict(self.values), "claims": [to_dict(claim) for claim in self.claims], "made": self.made}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recording:
+        """The inverse of `to_dict`. Raises KeyError, TypeError or AttributeError for something else."""
+        events = [from_dict(item) for item in data["claims"]]
+        claims = tuple(event for event in events if isinstance(event, Claim))
+        return cls(dict(data["values"]), claims, str(data["made"]))
+
+
+def load_recordings(path: Path) -> dict[str, Recording]:
+    """The recordings in ``recorded.json``, by experiment; empty where there is none. Raises UserError."""
+    if not path.exists():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return {name: Recording.from_dict(item) for name, item in data.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not a recording ({error}): make it again with python -m lessons record",
+            f"{path}：不是记录文件（{error}）：请用 python -m lessons record 重新生成",
+        ) from None
+
+
+def placeholders(text: str) -> Iterator[tuple[str, str, str | None]]:
+    """Each placeholder of `text` as (experiment, claim, measure or None)."""
+    for match in PLACEHOLDER.finditer(text):
+        yield match["experiment"], match["claim"], match["measure"]
+
+
+def choose(recorded: Recording | None, own: Recording | None) -> Recording | None:
+    """The learner's own run where it used the recorded values, else the recorded one."""
+    if own is not None and (recorded is None or dict(own.values) == dict(recorded.values)):
+        return own
+    return recorded
+
+
+def fill(text: str, recordings: Mapping[str, Recording], language: Language) -> str:
+    """`text` with its placeholders, outside code, replaced by numbers and verdicts; an unknown one becomes "—"."""
+
+    def replace(match: re.Match[str]) -> str:
+        recording = recordings.get(match["experiment"])
+        claim = recording.claim(match["claim"]) if recording else None
+        if claim is None:
+            return "—"
+        if match["measure"] is None:
+            return f"{VERDICTS[claim.holds].of(language)}{'：' if language == 'zh' else ': '}{claim.text.of(language)}"
+        value = claim.measured.get(match["measure"])
+        return "—" if value is None else show_number(value)
+
+    return outside_code(text, lambda piece: PLACEHOLDER.sub(replace, piece))
+
+
+def show_number(value: float) -> str:
+    """`value` for a reader: three significant digits, powers of ten where it is tiny or huge."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == int(value) and abs(value) < 1e6:
+        return f"{int(value):,}"
+    if 1e-3 <= abs(value) < 1e5:
+        digits = max(0, 2 - math.floor(math.log10(abs(value))))
+        return f"{value:,.{digits}f}"
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}×10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
