@@ -286,7 +286,10 @@ def _make_home() -> None:
 
 
 def _elsewhere() -> Text:
-    return Text("choose another place: MINIMIND_HOME=DIR", "请换个位置：MINIMIND_HOME=目录")
+    return Text(
+        f"choose another place: {paths.HOME_VARIABLE}=DIR",
+        f"请换个位置：{paths.HOME_VARIABLE}=目录",
+    )
 
 
 def _gigabytes(count: float) -> str:

@@ -13,15 +13,23 @@ import platformdirs
 
 _PACKAGE = Path(__file__).resolve().parent
 
+HOME_VARIABLE = "MINIMIND_HOME"
+"""The environment variable that moves everything a person makes here; children inherit it."""
+
 
 def home() -> Path:
     """The directory of everything a person makes here; not created by asking."""
-    chosen = os.environ.get("MINIMIND_HOME")
+    chosen = os.environ.get(HOME_VARIABLE)
     return (
         Path(chosen).expanduser().absolute()
         if chosen
         else Path(platformdirs.user_data_dir("minimind", appauthor=False))
     )
+
+
+def use_home(directory: str) -> None:
+    """Keep everything under `directory` from now on, in this process and its children."""
+    os.environ[HOME_VARIABLE] = directory
 
 
 def runs() -> Path:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from minimind import __version__
+from minimind import __version__, paths
 from minimind.commands.output import standard
 from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language, Text
@@ -68,7 +68,7 @@ def _start(options: argparse.Namespace) -> int:
     from minimind_tui import settings, strings, terminal
 
     if options.home:
-        os.environ["MINIMIND_HOME"] = options.home
+        paths.use_home(options.home)
     reason = terminal.refusal(os.environ)
     if reason is not None:
         raise UserError(reason.en, reason.zh)

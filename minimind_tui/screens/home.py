@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -16,21 +15,20 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lessons.lesson import LearningPath, Step, load_paths
-from lessons.progress import Progress
-from minimind.config import train_preset
-from minimind.errors import UserError
-from minimind.events import Text
 from minimind.safe_text import clean_line
 from minimind_tui.figures import number, percent, rough_duration
 from minimind_tui.rows import cut, fit, width_of
 from minimind_tui.screens.base import MiniMindScreen
-from minimind_tui.screens.run_actions import STATE_MARKS
-from minimind_tui.supervisor import RunList, RunSummary
 from minimind_tui.widgets.card import Card
 from minimind_tui.widgets.list_table import Column, ListTable, TableRow
 from minimind_tui.widgets.painted import Row
 from minimind_tui.widgets.phrase import Phrase
+
+if TYPE_CHECKING:
+    # The course and the runs are read after the first paint; importing what reads them would delay it.
+    from lessons.lesson import LearningPath, Step
+    from minimind_tui.overview import Course
+    from minimind_tui.supervisor import RunList, RunSummary
 
 _POLL_SECONDS = 1.0
 _FIRST_MODEL = "nano"
@@ -60,15 +58,6 @@ class HomeList(ListTable):
             self.screen.action_walk("down" if rows > 0 else "up")
 
 
-@dataclass(slots=True)
-class _Course:
-    """What was read of the course: the paths, what is done, and what went wrong."""
-
-    paths: tuple[LearningPath, ...] = ()
-    progress: Progress = field(default_factory=Progress)
-    problem: Text | None = None
-
-
 class HomeScreen(MiniMindScreen):
     """Where one starts, and comes back to."""
 
@@ -95,9 +84,9 @@ class HomeScreen(MiniMindScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._course = _Course()
+        self._course: Course | None = None
         self._path = 1
-        self._list = RunList()
+        self._list: RunList | None = None
         self._runs: list[RunSummary] = []
         self._has_looked = False
 
@@ -140,23 +129,28 @@ class HomeScreen(MiniMindScreen):
 
     def on_unmount(self) -> None:
         """Let go of the files."""
-        self._list.close()
+        if self._list is not None:
+            self._list.close()
 
     @work(group="follow", exclusive=True)
     async def _follow(self) -> None:
-        self._course = await asyncio.to_thread(_read_course)
-        for note in [self._course.problem, *self._course.progress.notes]:
-            if note is not None:
-                self.app.tell(note, severity="warning")
+        course, runs = await asyncio.to_thread(_begin)
+        self._course, self._list = course, self._list or runs
+        for note in course.notes:
+            self.app.tell(note, severity="warning")
         self._show_course()
-        if self._path < len(self._course.paths):
-            following = self._course.progress.next_lesson(self._course.paths[self._path])
-            self.query_one("#lessons", HomeList).go_to(following.slug if following else "")
+        following = course.next_lesson(self._path)
+        if following is not None:
+            self.query_one("#lessons", HomeList).go_to(following)
         while True:
             self._runs = await asyncio.to_thread(self._list.poll)
             self._has_looked = True
             self._show_runs()
             await asyncio.sleep(_POLL_SECONDS)
+
+    @property
+    def _paths(self) -> Sequence[LearningPath]:
+        return self._course.paths if self._course is not None else ()
 
     # --- showing ----------------------------------------------------------------------------------------------------
 
@@ -171,22 +165,21 @@ class HomeScreen(MiniMindScreen):
     def _show_course(self) -> None:
         for place in range(_MOST_PATHS):
             card = self.query_one(f"#path-{place}", Card)
-            known = place < len(self._course.paths)
-            card.show_rows(self._path_rows(self._course.paths[place], card.size.width) if known else [])
+            card.show_rows(self._path_rows(place, card.size.width) if place < len(self._paths) else [])
         self._show_lessons()
 
-    def _path_rows(self, path: LearningPath, width: int) -> list[Row]:
-        title = clean_line(self.say(path.title))
+    def _path_rows(self, place: int, width: int) -> list[Row]:
+        assert self._course is not None
+        path = self._paths[place]
         takes = self._takes(path.minutes)
-        chosen = self._course.paths[self._path] is path if self._path < len(self._course.paths) else False
-        mark = ("* " if self.ascii_only else "● ") if chosen else ""
-        done = sum(step.lesson is not None and self._course.progress.is_done(step.lesson) for step in path.steps)
+        mark = ("* " if self.ascii_only else "● ") if place == self._path else ""
+        title = mark + clean_line(self.say(path.title))
+        done, share = self._course.path_done(path)
         count = f" {done}/{len(path.steps)}"
-        share = self._path_share(path)
         cells = max(4, width - len(count))
         full = round(share * cells)
         bar, rest = ("#", ".") if self.ascii_only else ("━", "─")
-        head = fit(mark + title, max(0, width - width_of(takes) - 1))
+        head = fit(title, max(0, width - width_of(takes) - 1))
         rows: list[Row] = [
             [(head, "title"), (f" {takes}", "quiet")],
             [(bar * full, "bar"), (rest * (cells - full), "rest"), (count, "quiet")],
@@ -198,14 +191,8 @@ class HomeScreen(MiniMindScreen):
     def _takes(self, minutes: int) -> str:
         return self.t("home.minutes", n=minutes) if minutes <= 90 else self.t("home.hours", n=round(minutes / 60, 1))
 
-    def _path_share(self, path: LearningPath) -> float:
-        """How much of a path is done, by minutes."""
-        total = sum(step.minutes for step in path.steps)
-        done = sum(step.minutes * self._course.progress.share(step.lesson) for step in path.steps if step.lesson)
-        return done / total if total else 0.0
-
     def _steps(self) -> Sequence[Step]:
-        return self._course.paths[self._path].steps if self._path < len(self._course.paths) else ()
+        return self._paths[self._path].steps if self._path < len(self._paths) else ()
 
     def _show_lessons(self) -> None:
         self.query_one("#lessons", HomeList).set_rows([self._lesson_row(step) for step in self._steps()])
@@ -214,7 +201,7 @@ class HomeScreen(MiniMindScreen):
     def _lesson_row(self, step: Step) -> TableRow:
         takes = self._takes(step.minutes)
         marks = ".o~*" if self.ascii_only else "·○◐●"
-        if step.lesson is None:
+        if step.lesson is None or self._course is None:
             return TableRow(step.slug, (f"{marks[0]} {clean_line(self.say(step.title))}", takes, ""), "quiet")
         share = self._course.progress.share(step.lesson)
         is_done = self._course.progress.is_done(step.lesson)
@@ -250,6 +237,8 @@ class HomeScreen(MiniMindScreen):
         self.query_one("#train", Card).show_rows([[(f"{arrow} {title}", "title")], [(f"  {about}", "text")]])
 
     def _run_row(self, run: RunSummary, now: float) -> TableRow:
+        from minimind_tui.screens.run_actions import STATE_MARKS
+
         mark, plain, tone = STATE_MARKS[run.status.state]
         cells = (
             f"{plain if self.ascii_only else mark} {clean_line(run.name or run.id, 100)}",
@@ -263,6 +252,8 @@ class HomeScreen(MiniMindScreen):
 
     async def action_train(self) -> None:
         """Open the form of a new run, filled in for a first model."""
+        from minimind.config import train_preset
+
         await self.app.show_new_run(
             {"objective": "pretrain", "model": _FIRST_MODEL} | train_preset(_FIRST_MODEL, "pretrain")
         )
@@ -283,14 +274,13 @@ class HomeScreen(MiniMindScreen):
     async def _press_path(self, event: Card.Pressed) -> None:
         """Go on along a path: open its next lesson."""
         _, is_path, place_text = (event.card.id or "").partition("path-")
-        place = int(place_text) if is_path else len(self._course.paths)
-        if place >= len(self._course.paths):
+        if not is_path or self._course is None or int(place_text) >= len(self._paths):
             return
-        lesson = self._course.progress.next_lesson(self._course.paths[place])
+        lesson = self._course.next_lesson(int(place_text))
         if lesson is None:
             self.app.tell(self.t("home.path_done"))
         else:
-            await self.app.show_lesson(lesson.slug)
+            await self.app.show_lesson(lesson)
 
     @on(ListTable.Chosen, "#lessons")
     async def _choose_lesson(self, event: ListTable.Chosen) -> None:
@@ -327,7 +317,7 @@ class HomeScreen(MiniMindScreen):
         runs = "runs" if self._runs else "chat"
         if here.startswith("path-") and direction in {"left", "right"}:
             place = int(here[-1]) + (1 if direction == "right" else -1)
-            return f"path-{place}" if 0 <= place < len(self._course.paths) else None
+            return f"path-{place}" if 0 <= place < len(self._paths) else None
         if here.startswith("path-"):
             return {"up": "train", "down": "lessons" if self._steps() else runs}[direction]
         return {
@@ -342,13 +332,12 @@ class HomeScreen(MiniMindScreen):
         }.get((here, direction))
 
 
-def _read_course() -> _Course:
-    """The course and the learner's progress; a broken lesson is said, not raised."""
-    try:
-        paths, problem = load_paths(), None
-    except UserError as error:
-        paths, problem = (), error.text
-    return _Course(paths[:_MOST_PATHS], Progress.load(), problem)
+def _begin() -> tuple[Course, RunList]:
+    """Read the course, and make what lists the runs (in a thread: both import a good deal)."""
+    from minimind_tui.overview import Course
+    from minimind_tui.supervisor import RunList
+
+    return Course.read(), RunList()
 
 
 def _wrap(text: str, width: int, most: int) -> list[str]:

@@ -1,0 +1,42 @@
+"""The course and what a learner has done of it, as the home screen shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lessons.lesson import LearningPath, load_paths
+from lessons.progress import Progress
+from minimind.errors import UserError
+from minimind.events import Text
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The paths, the progress on them, and what was wrong with either."""
+
+    paths: tuple[LearningPath, ...]
+    progress: Progress
+    notes: tuple[Text, ...]
+
+    @classmethod
+    def read(cls) -> Course:
+        """Read both; a broken lesson or a damaged progress file becomes a note."""
+        progress = Progress.load()
+        try:
+            return cls(load_paths(), progress, tuple(progress.notes))
+        except UserError as error:
+            return cls((), progress, (error.text, *progress.notes))
+
+    def path_done(self, path: LearningPath) -> tuple[int, float]:
+        """How many lessons of `path` are done, and the share of its minutes that is."""
+        done = sum(step.lesson is not None and self.progress.is_done(step.lesson) for step in path.steps)
+        total = sum(step.minutes for step in path.steps)
+        spent = sum(step.minutes * self.progress.share(step.lesson) for step in path.steps if step.lesson is not None)
+        return done, spent / total if total else 0.0
+
+    def next_lesson(self, place: int) -> str | None:
+        """The slug of the lesson to go on with on the path at `place`; None when all written ones are done."""
+        if place >= len(self.paths):
+            return None
+        lesson = self.progress.next_lesson(self.paths[place])
+        return lesson.slug if lesson is not None else None
