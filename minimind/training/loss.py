@@ -58,7 +58,7 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tupl
 
     `hidden` [batch, time, hidden] are the vectors before the output layer, `weight` [vocabulary, hidden] is that layer,
     `labels` [batch, time] the token that follows each position or -100. Positions without a label cost nothing. With no
-    label at all the sum is 0 and has a (zero) gradient, so that such a batch changes no weight and makes no NaN.
+    label at all the sum is 0 with a gradient of zeros, never NaN.
     """
     counted = (labels != IGNORED).nonzero(as_tuple=True)  # 2 × [positions]
     chosen = hidden[counted]  # [positions, hidden]

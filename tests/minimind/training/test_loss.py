@@ -1,0 +1,151 @@
+"""The loss against PyTorch's own, and the packed rows against separate documents."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from minimind.config import ModelConfig
+from minimind.data.packing import IGNORED, Batch, Position
+from minimind.model.transformer import AttentionCore, MiniMind
+from minimind.training import loss as losses
+from minimind.training.attention import BatchedAttentionCore, document_mask, install_fast_attention
+from minimind.training.loss import next_token_loss, summed_cross_entropy
+
+CONFIG = ModelConfig(
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=48,
+    vocab_size=50,
+)
+
+
+def batch_of(rows: list[list[list[int]]], time: int) -> Batch:
+    """Rows of documents, each a list of ids, packed; everything but the first id of a document is predicted."""
+    tokens = torch.zeros(len(rows), time, dtype=torch.long)
+    labels = torch.full((len(rows), time), IGNORED)
+    positions = torch.zeros(len(rows), time, dtype=torch.long)
+    documents = torch.full((len(rows), time), -1)
+    for index, row in enumerate(rows):
+        column = 0
+        for number, ids in enumerate(row):
+            here = slice(column, column + len(ids) - 1)
+            tokens[index, here], labels[index, here] = torch.tensor(ids[:-1]), torch.tensor(ids[1:])
+            positions[index, here], documents[index, here] = torch.arange(len(ids) - 1), number
+            column += len(ids) - 1
+    return Batch(tokens, labels, positions, documents, Position(), int((labels != IGNORED).sum()), 0)
+
+
+@pytest.mark.parametrize("rows", [3, 64, 5000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_equals_the_plain_cross_entropy(rows: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "_ROWS", rows)
+    torch.manual_seed(0)
+    hidden = torch.randn(3, 40, 16, dtype=dtype, requires_grad=True)
+    weight = torch.randn(70, 16, dtype=dtype, requires_grad=True)
+    labels = torch.randint(0, 70, (3, 40))
+    labels[torch.rand(3, 40) < 0.4] = IGNORED
+
+    total, count = summed_cross_entropy(hidden, weight, labels)
+    (total / count * 3).backward()  # type: ignore[no-untyped-call]
+    ours = hidden.grad, weight.grad
+    hidden.grad = weight.grad = None
+    expected = F.cross_entropy((hidden @ weight.T).float().flatten(0, 1), labels.flatten())
+    (expected * 3).backward()  # type: ignore[no-untyped-call]
+
+    assert count == int((labels != IGNORED).sum())
+    exact = dtype == torch.float32
+    torch.testing.assert_close(total / count, expected, rtol=1e-5 if exact else 2e-3, atol=1e-5)
+    for mine, theirs in zip(ours, (hidden.grad, weight.grad), strict=True):
+        assert mine is not None
+        torch.testing.assert_close(mine, theirs, rtol=1e-4 if exact else 0.05, atol=1e-6 if exact else 2e-2)
+
+
+def test_large_scores_do_not_overflow() -> None:
+    hidden = torch.tensor([[[300.0, -300.0]]], requires_grad=True)
+    weight = torch.tensor([[1.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    total, _ = summed_cross_entropy(hidden, weight, torch.tensor([[1]]))
+    assert float(total.detach()) == pytest.approx(600.0)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_batch_without_labels_is_zero_and_never_nan(empty: bool) -> None:
+    model = MiniMind(CONFIG)
+    batch = batch_of([[[1, 4, 5, 2]]], 8)
+    batch.labels.fill_(IGNORED)
+    if empty:
+        batch.documents.fill_(-1)
+    loss, scalars = next_token_loss(model, batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(loss.detach()) == 0.0
+    assert scalars == {"loss": 0.0}
+    assert all(p.grad is None or bool((p.grad == 0).all()) for p in model.parameters())
+
+
+def test_evaluation_keeps_no_graph() -> None:
+    with torch.no_grad():
+        total, _ = summed_cross_entropy(torch.randn(1, 4, 8), torch.randn(9, 8), torch.tensor([[1, 2, -100, 3]]))
+    assert total.grad_fn is None
+
+
+def test_packed_documents_equal_separate_ones() -> None:
+    torch.manual_seed(1)
+    model = MiniMind(CONFIG)
+    documents = [[1, *torch.randint(3, 50, (length,)).tolist(), 2] for length in (5, 9, 3, 12)]
+    packed = batch_of([[documents[0], documents[1], documents[2]], [documents[3]]], 24)
+    total = count = 0.0
+    for ids in documents:
+        alone = batch_of([[ids]], len(ids) - 1)
+        total += next_token_loss(model, alone)[1]["loss"] * alone.useful_tokens
+        count += alone.useful_tokens
+    assert next_token_loss(model, packed)[1]["loss"] == pytest.approx(total / count, rel=1e-5)
+
+
+def test_document_mask_is_causal_within_documents() -> None:
+    mask = document_mask(torch.tensor([[0, 0, 1, 1, -1]]))
+    assert mask.shape == (1, 1, 5, 5)
+    expected = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
+    assert mask[0, 0].int().tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_batched_attention_equals_the_plain_core(dtype: torch.dtype) -> None:
+    torch.manual_seed(2)
+    inputs = [torch.randn(2, heads, 12, 8, dtype=dtype, requires_grad=True) for heads in (4, 2, 2)]
+    mask = document_mask(torch.tensor([[0] * 7 + [1] * 5, [0] * 12]))
+    results = []
+    for core in (AttentionCore(), BatchedAttentionCore()):
+        output = core(*inputs, mask)
+        output.float().pow(2).sum().backward()
+        results.append([output, *(tensor.grad for tensor in inputs)])
+        for tensor in inputs:
+            tensor.grad = None
+    for ours, theirs in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0.05, atol=1e-5 if dtype == torch.float32 else 0.1)
+    torch.testing.assert_close(BatchedAttentionCore()(*inputs), AttentionCore()(*inputs))
+
+
+def test_fast_attention_goes_only_where_it_is_faster() -> None:
+    cpu = torch.device("cpu")
+    assert not install_fast_attention(MiniMind(CONFIG), torch.float32, cpu)
+    assert not install_fast_attention(MiniMind(CONFIG.replace(dropout=0.1)), torch.bfloat16, cpu)
+    assert not install_fast_attention(MiniMind(CONFIG), torch.bfloat16, torch.device("cuda"))
+    model = MiniMind(CONFIG)
+    own = torch.nn.Identity()
+    model.model.layers[0].self_attn.core = own
+    assert install_fast_attention(model, torch.bfloat16, cpu)
+    assert model.model.layers[0].self_attn.core is own
+    assert type(model.model.layers[1].self_attn.core) is BatchedAttentionCore
+
+
+def test_the_bias_follows_the_batch() -> None:
+    """A second mask of the same shape must not be answered with the first one's numbers."""
+    torch.manual_seed(3)
+    queries, keys, values = (torch.randn(1, 2, 6, 4) for _ in range(3))
+    core, plain = BatchedAttentionCore(), AttentionCore()
+    for documents in ([0, 0, 0, 1, 1, 1], [0, 1, 1, 1, 2, 2]):
+        mask = document_mask(torch.tensor([documents]))
+        torch.testing.assert_close(core(queries, keys, values, mask), plain(queries, keys, values, mask))
