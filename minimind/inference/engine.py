@@ -12,21 +12,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from minimind.config import SampleConfig
+from minimind.config import ModelConfig, SampleConfig
 from minimind.data.chat import encode_prompt
 from minimind.data.tokenizer import Tokenizer
-from minimind.errors import UserError
 from minimind.events import Text
 from minimind.hardware import choose_device, choose_dtype
+from minimind.inference.messages import check_messages
 from minimind.inference.sample import next_token
+from minimind.interop.opening import open_any
 from minimind.model.cache import Cache
-from minimind.model.files import load_config, load_model
 from minimind.model.locate import locate_model
 from minimind.model.probe import watch_attention
 from minimind.model.transformer import MiniMind
 
 Finish = Literal["stop", "length", "cancelled"]
-ROLES = ("system", "user", "assistant", "tool")
 PREFILL_CHUNK = 512
 """Prompt tokens between two looks at whether the person has cancelled."""
 LARGE = 20_000_000
@@ -70,6 +69,8 @@ class Engine:
         self.metadata: dict[str, Any] = dict(metadata or {})
         self.notes: tuple[Text, ...] = ()
         """What the latest request had to change (a prompt cut to fit), to be shown to the person."""
+        self.prompt_tokens = 0
+        """How many tokens the model read for the latest request."""
         self.stop_ids = frozenset({tokenizer.eos_id, tokenizer.bos_id, model.config.eos_token_id})
         """Tokens that end an answer: the end of a turn or text, and the beginning of a next one."""
         self._cache: Cache | None = None
@@ -83,10 +84,13 @@ class Engine:
         enough to gain by it. Raises UserError where there is no such model, or it is damaged, or the device is not
         there.
         """
-        chosen, directory = choose_device(device), locate_model(name)
-        small = directory.is_dir() and load_config(directory)[0].parameter_count() < LARGE
-        precision = torch.float32 if dtype == "auto" and small else choose_dtype(dtype, chosen)
-        model, tokenizer, metadata = load_model(directory, dtype=precision)
+        chosen = choose_device(device)
+
+        def precision(config: ModelConfig) -> torch.dtype:
+            small = config.parameter_count() < LARGE
+            return torch.float32 if dtype == "auto" and small else choose_dtype(dtype, chosen)
+
+        model, tokenizer, metadata = open_any(locate_model(name), dtype=precision)
         return cls(model.to(chosen), tokenizer, metadata)
 
     @property
@@ -102,8 +106,7 @@ class Engine:
         self, prompt: str, config: SampleConfig, *, stop: Callable[[], bool] | None = None, top: int = 0
     ) -> Iterator[Token]:
         """Continue raw text, as a model does that was only pretrained; arguments as in `generate`."""
-        tokens = [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]
-        return self.generate(tokens, config, stop=stop, top=top)
+        return self.generate(self.encode_text(prompt), config, stop=stop, top=top)
 
     def chat(
         self,
@@ -119,6 +122,10 @@ class Engine:
         """
         tokens, notes = self.encode_chat(messages, config)
         return self.generate(tokens, config, stop=stop, top=top, notes=notes)
+
+    def encode_text(self, prompt: str) -> list[int]:
+        """The ids of raw text as a pretrained model expects it: the beginning-of-text token and the text."""
+        return [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]
 
     def encode_chat(
         self, messages: Sequence[Mapping[str, Any]], config: SampleConfig
@@ -208,7 +215,9 @@ class Engine:
                 f"提示共 {len(tokens):,} 个词元，开头 {excess:,} 个没有送入模型：它一次最多读 {self.context:,} 个",
             )
             self.notes = (*notes, cut)
-        return list(tokens[max(0, excess) :])
+        prompt = list(tokens[max(0, excess) :])
+        self.prompt_tokens = len(prompt)
+        return prompt
 
     def _read(self, prompt: list[int], room: int, stop: Callable[[], bool] | None, *, fresh: bool) -> Tensor | None:
         """Take in `prompt` and return the logits [vocabulary] after it; None where `stop` says so on the way.
@@ -254,21 +263,6 @@ class Engine:
         alternatives = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         labelled = tuple((self.tokenizer.token_label(token), share) for token, share in alternatives)
         return float(probabilities[chosen]), labelled
-
-
-def check_messages(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Raise UserError unless `messages` is a conversation: one or more of {"role": …, "content": text}."""
-    good = isinstance(messages, Sequence) and not isinstance(messages, str) and len(messages) > 0
-    for number, message in enumerate(messages if good else (), 1):
-        if not (
-            isinstance(message, Mapping) and message.get("role") in ROLES and isinstance(message.get("content"), str)
-        ):
-            raise UserError(
-                f'message {number} is not {{"role": {" | ".join(ROLES)}, "content": text}}',
-                f'第 {number} 条消息不是 {{"role": {" | ".join(ROLES)}, "content": 文本}}',
-            )
-    if not good:
-        raise UserError("messages must be a list of one or more messages", "messages 应为至少一条消息的列表")
 
 
 def _common_length(first: Sequence[int], second: Sequence[int]) -> int:

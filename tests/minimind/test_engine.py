@@ -173,8 +173,9 @@ def test_a_prompt_beyond_the_context_is_cut_from_the_left_and_said(engine: Engin
     assert [note.en for note in engine.notes] == [
         "the first 49 of 101 prompt tokens were left out: the model reads 64 tokens at once"
     ]
+    assert engine.prompt_tokens == 52
     list(engine.generate(PROMPT, GREEDY))
-    assert engine.notes == ()
+    assert (engine.notes, engine.prompt_tokens) == ((), 4)
 
 
 def test_writing_stops_where_the_context_is_full(engine: Engine) -> None:
