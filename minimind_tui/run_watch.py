@@ -6,6 +6,7 @@ A long run is taken in by slices; meanwhile `loading` says how far it is.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class RunWatch:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.view = RunView(directory)
+        self._lock = threading.Lock()
         self._generation = -1
         self._taken = 0
         self._loaded = False
@@ -61,8 +63,15 @@ class RunWatch:
         """What was asked for."""
         return self.view.config
 
-    def poll(self) -> RunSnapshot:
-        """Take in what is new, for at most a quarter of a second. Raises OSError when the run is gone."""
+    def poll(self, anew: bool = False) -> RunSnapshot:
+        """Take in what is new, for at most a quarter of a second; with `anew` hand over whole curves.
+
+        Raises OSError when the run is gone. A caller that gave up on an answer asks anew, for what was new went with it.
+        """
+        with self._lock:
+            return self._poll(anew)
+
+    def _poll(self, anew: bool) -> RunSnapshot:
         if not self.directory.is_dir():
             raise FileNotFoundError(self.directory)
         view = self.view
@@ -74,7 +83,7 @@ class RunWatch:
             if not view.behind or time.monotonic() > end:
                 break
             time.sleep(_BREATH)  # the window's thread gets the interpreter in between
-        anew = view.generation != self._generation or not self._loaded
+        anew = anew or view.generation != self._generation or not self._loaded
         self._generation = view.generation
         loading = self._loading() if view.behind and not self._loaded else None
         self._loaded = self._loaded or not view.behind

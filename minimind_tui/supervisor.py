@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minimind import paths
-from minimind.config import TrainConfig
+from minimind.config import MODEL_PRESETS, TrainConfig
 from minimind.errors import UserError
 from minimind.training import launch
+from minimind.training.recommend import recommended_config
 from minimind.training.run_files import EVENTS
 from minimind.training.runs import Glance, RunStatus, RunView, create_run, delete_run, list_runs, request
 from minimind.training.tail import Tail
@@ -85,10 +87,11 @@ class _Followed:
 
 
 class RunList:
-    """All runs under a directory, polled; one poll at a time."""
+    """All runs under a directory, polled from any thread."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
+        self._lock = threading.Lock()
         self._names: frozenset[str] = frozenset()
         self._followed: dict[Path, _Followed] = {}
 
@@ -99,13 +102,14 @@ class RunList:
 
     def poll(self) -> list[RunSummary]:
         """The runs as they are now, newest first."""
-        self._look_for_runs()
-        budget = _SCAN_BYTES
-        summaries = []
-        for directory, followed in self._followed.items():
-            budget -= self._follow(directory, followed, budget)
-            summaries.append(_summary(followed))
-        return summaries
+        with self._lock:
+            self._look_for_runs()
+            budget = _SCAN_BYTES
+            summaries = []
+            for directory, followed in self._followed.items():
+                budget -= self._follow(directory, followed, budget)
+                summaries.append(_summary(followed))
+            return summaries
 
     def close(self) -> None:
         """Let go of the files."""
@@ -184,8 +188,9 @@ def model_title(model: str) -> str:
     return path.name or model
 
 
-def start(config: TrainConfig, *, parent: str | None = None) -> Path:
+def start(config: TrainConfig) -> Path:
     """Make a run and start its trainer; returns the directory. Raises UserError; then no run is left behind."""
+    parent = None if config.model in MODEL_PRESETS else config.model
     run = create_run(config, parent=parent, argv=("minimind-tui",))
     try:
         launch.launch(run.directory)
@@ -193,6 +198,13 @@ def start(config: TrainConfig, *, parent: str | None = None) -> Path:
         discard(run.directory)
         raise
     return run.directory
+
+
+def fine_tune(model: Path) -> Path:
+    """Start supervised fine-tuning of the checkpoint `model` on the embedded dialogues, with the settings recommended
+    for it; returns the directory of the new run. Raises UserError.
+    """
+    return start(recommended_config("sft", {"model": str(model)}))
 
 
 def discard(directory: Path) -> None:

@@ -12,7 +12,7 @@ from textual import work
 from textual.binding import Binding, BindingType
 
 from minimind.errors import UserError
-from minimind.training.runs import RunStatus, State
+from minimind.training.runs import STATE_NAMES, RunStatus, State
 from minimind_tui import supervisor
 from minimind_tui.figures import size
 from minimind_tui.screens.base import MiniMindScreen
@@ -83,7 +83,7 @@ class RunActions(MiniMindScreen):
     def state_name(self, status: RunStatus) -> str:
         """The state in words, with its mark."""
         mark, plain, _ = STATE_MARKS[status.state]
-        return f"{plain if self.ascii_only else mark} {self.t(f'runs.state.{status.state}')}"
+        return f"{plain if self.ascii_only else mark} {self.say(STATE_NAMES[status.state])}"
 
     async def ask(self, act: Callable[Arguments, object], *args: Arguments.args, **kwargs: Arguments.kwargs) -> bool:
         """Do something to a run off the event loop; what goes wrong is said. Whether it went well."""

@@ -135,7 +135,7 @@ class RunsScreen(RunActions):
         self._describe()
 
     def _fits(self, run: RunSummary) -> bool:
-        words = (run.id, run.name, run.objective, run.model, run.status.state, self.t(f"runs.state.{run.status.state}"))
+        words = (run.id, run.name, run.objective, run.model, self.state_name(run.status))
         return self._filter.lower() in " ".join(words).lower()
 
     def _row(self, run: RunSummary, now: float) -> TableRow:

@@ -10,7 +10,8 @@ from typing import Any
 
 from minimind.config import TrainConfig
 from minimind.events import Alert, Mark, Progress, Sample, Scalars, Text
-from minimind.training.run_files import LOCK, LOG, take_lock
+from minimind.training.processes import identify
+from minimind.training.run_files import LOCK, LOG, PROCESSES, take_lock, write_atomic
 from minimind.training.runs import Recorder, create_run
 
 
@@ -87,9 +88,11 @@ def hostile_run(root: Path | None = None) -> Path:
 
 @contextmanager
 def alive(directory: Path) -> Iterator[None]:
-    """Hold the run's lock, as its shim and its trainer do."""
+    """Hold the run's lock and be named as its processes, as its shim and its trainer do and are."""
     lock = take_lock(directory / LOCK, 1.0)
     assert lock is not None
+    me = identify(os.getpid())._asdict()
+    write_atomic(directory / PROCESSES, {"shim": me, "trainer": me, "lock_reliable": True})
     try:
         yield
     finally:

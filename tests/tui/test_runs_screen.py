@@ -11,7 +11,7 @@ from tests.tui.driving import text_of, until, until_shown
 from tests.tui.fake_runs import alive, hostile_run, make_run, scalars
 
 EMPTY = {"en": "No training run yet.", "zh": "还没有训练。"}
-STATES = {"en": ("finished", "lost"), "zh": ("已完成", "失踪")}
+STATES = {"en": ("finished", "lost"), "zh": ("已完成", "失去踪迹")}
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50), (60, 16)])
@@ -43,7 +43,7 @@ async def test_the_language_changes_live() -> None:
     async with app.run_test(size=(100, 24), notifications=True) as pilot:
         await until_shown(pilot, "lost", "State", "ended without a trace")
         await pilot.press("f8")
-        text = await until_shown(pilot, "失踪", "状态", "没有留下任何记录")
+        text = await until_shown(pilot, "失去踪迹", "状态", "没有留下任何记录")
         assert "ended without" not in text
 
 

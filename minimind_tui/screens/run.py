@@ -1,0 +1,319 @@
+"""One training run, live: its curves, what it writes, its checkpoints and its log, and the keys that steer it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.content import Content
+from textual.css.query import NoMatches
+from textual.widgets import Static
+
+from minimind.errors import UserError
+from minimind.safe_text import clean_line
+from minimind_tui import supervisor
+from minimind_tui.figures import number, rough_duration, size
+from minimind_tui.run_watch import RunSnapshot, RunWatch
+from minimind_tui.screens.run_actions import STATE_MARKS, RunActions, Target
+from minimind_tui.widgets.list_table import Column, ListTable, TableRow
+from minimind_tui.widgets.pane_bar import PaneBar
+from minimind_tui.widgets.run_charts import DetailCharts, LossChart
+from minimind_tui.widgets.run_facts import RunFacts
+from minimind_tui.widgets.run_log import RunLog
+from minimind_tui.widgets.run_outcome import RunOutcome
+from minimind_tui.widgets.samples_pane import SamplesPane
+
+POLL_SECONDS = 0.5
+REMOTE_POLL_SECONDS = 1.0
+WIDE, TALL = 120, 32
+"""From this size on all panes are shown at once."""
+
+PANES = ("loss", "samples", "details", "checkpoints", "log")
+CHECKPOINT_COLUMNS = (
+    Column("run.column.step", 10, right=True),
+    Column("run.column.held_out", 10, right=True),
+    Column("run.column.size", 10, right=True),
+    Column("run.column.age", 0),
+)
+
+
+class RunScreen(RunActions):
+    """The screen of the run in `directory`. Raises UserError where that is no run."""
+
+    DEFAULT_CSS = """
+    RunScreen #panes { height: 1fr; }
+    RunScreen .pane { height: 1fr; width: 1fr; display: none; }
+    RunScreen .pane.-current { display: block; }
+    RunScreen.-wide #panes {
+        layout: grid; grid-size: 2 6; grid-columns: 3fr 2fr; grid-gutter: 0 1;
+    }
+    RunScreen.-wide PaneBar { display: none; }
+    RunScreen.-wide RunFacts { height: 2; }
+    RunScreen.-wide .pane { display: block; }
+    RunScreen.-wide #loss { row-span: 3; }
+    RunScreen.-wide #samples { row-span: 3; }
+    RunScreen.-wide #details { row-span: 3; }
+    RunScreen.-wide #checkpoints { row-span: 1; }
+    RunScreen.-wide #log { row-span: 2; }
+    RunScreen #checkpoints-none { padding: 0 1; color: $text-muted; height: auto; display: none; }
+    RunScreen #checkpoints.-empty #checkpoints-none { display: block; }
+    RunScreen #checkpoints.-empty ListTable { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "save", "run.key.save"),
+        Binding("c", "chat", "run.key.chat"),
+        Binding("f", "fine_tune", "run.key.fine_tune"),
+        Binding("tab", "next_pane(1)", "run.key.next_pane"),
+        Binding("shift+tab", "next_pane(-1)", "run.key.previous_pane", show=False),
+        Binding("l", "pane('log')", "run.key.log"),
+        Binding("left_square_bracket", "sample(-1)", "run.key.older", show=False),
+        Binding("right_square_bracket", "sample(1)", "run.key.newer", show=False),
+        Binding("y", "log_axis", "run.key.log_axis", show=False),
+        Binding("m", "smooth", "run.key.smooth", show=False),
+    ]
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._watch = RunWatch(directory)
+        self._snapshot: RunSnapshot | None = None
+        self._gone = False
+        self._pane = PANES[0]
+        self._keys: tuple[object, ...] = ()
+        self._losses: dict[float, float] = {}
+
+    def compose_body(self) -> ComposeResult:
+        """Facts, the outcome of a run that ended, and the panes."""
+        yield RunFacts(id="facts")
+        yield RunOutcome()
+        yield PaneBar(PANES, "run.pane")
+        with Container(id="panes"):
+            yield LossChart(id="loss", classes="pane")
+            yield SamplesPane(id="samples", classes="pane")
+            yield DetailCharts(id="details", classes="pane")
+            with Container(id="checkpoints", classes="pane"):
+                yield ListTable(CHECKPOINT_COLUMNS, id="checkpoint-table")
+                yield Static("", markup=False, id="checkpoints-none")
+            yield RunLog(id="log", classes="pane")
+
+    def title_text(self) -> str:
+        """The run's id, and its name if it has one."""
+        view = self._watch.view
+        return clean_line(f"{view.name} ({view.id})" if view.name else view.id, 120)
+
+    def on_mount(self) -> None:
+        """Arrange the panes."""
+        self._arrange(*self.app.size)
+        self.action_pane(self._pane)
+        self.relabel()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """All panes at once where there is room."""
+        self._arrange(event.size.width, event.size.height)
+
+    def on_screen_resume(self, _event: events.ScreenResume) -> None:
+        """Follow the run again."""
+        self._follow()
+
+    def on_screen_suspend(self) -> None:
+        """Nobody looks: stop reading. The run goes on."""
+        self.workers.cancel_group(self, "follow")
+
+    def on_unmount(self) -> None:
+        """Let go of the files. The run goes on."""
+        self._watch.close()
+
+    # --- following ------------------------------------------------------------------------------------------------
+
+    @work(group="follow", exclusive=True)
+    async def _follow(self) -> None:
+        pause = REMOTE_POLL_SECONDS if self.app.remote else POLL_SECONDS
+        anew = True
+        while not self._gone:
+            try:
+                snapshot = await asyncio.to_thread(self._watch.poll, anew)
+            except OSError:
+                self._gone = True
+                self.query_one(RunOutcome).set_gone()
+                self.refresh_bindings()
+                return
+            anew = False
+            try:
+                self._show(snapshot)
+            except NoMatches:  # the screen is being taken down
+                return
+            await asyncio.sleep(0.01 if snapshot.loading is not None else pause)
+
+    def _show(self, snapshot: RunSnapshot) -> None:
+        self._snapshot = snapshot
+        state = snapshot.status.state
+        self.query_one(RunFacts).set(snapshot, self.state_name(snapshot.status), STATE_MARKS[state][2])
+        self.query_one(LossChart).take(snapshot.curves, snapshot.points)
+        self.query_one(DetailCharts).take(snapshot.curves, snapshot.points)
+        self.query_one(SamplesPane).set_samples(snapshot.samples)
+        self._held_out(snapshot)
+        self.query_one(RunOutcome).set(snapshot, best=self._best(), can_fine_tune=self._can_fine_tune())
+        self._checkpoints(snapshot)
+        self.query_one(RunLog).take(snapshot)
+        keys = (state, bool(snapshot.checkpoints))
+        if keys != self._keys:
+            self._keys = keys
+            self.refresh_bindings()
+
+    def _held_out(self, snapshot: RunSnapshot) -> None:
+        """Keep the held-out losses by step."""
+        if snapshot.curves is not None:
+            self._losses = dict(zip(*snapshot.curves.get("validation_loss", ((), ())), strict=True))
+        self._losses.update((x, y) for name, x, y in snapshot.points if name == "validation_loss")
+
+    def _checkpoints(self, snapshot: RunSnapshot) -> None:
+        now = time.time()
+        rows = [
+            TableRow(
+                str(checkpoint.path),
+                (
+                    f"{checkpoint.step:,}",
+                    number(self._losses.get(checkpoint.step)),
+                    size(checkpoint.size),
+                    rough_duration(max(0.0, now - checkpoint.time), self.language),
+                ),
+            )
+            for checkpoint in reversed(snapshot.checkpoints)
+        ]
+        self.query_one(ListTable).set_rows(rows)
+        self.query_one("#checkpoints").set_class(not rows, "-empty")
+
+    def _best(self) -> float | None:
+        """The lowest held-out loss."""
+        return min((loss for loss in self._losses.values() if math.isfinite(loss)), default=None)
+
+    def relabel(self) -> None:
+        """Speak again."""
+        self.query_one("#checkpoints-none", Static).update(Content(self.t("run.checkpoints_none")))
+        if self._snapshot is not None:
+            state = self._snapshot.status.state
+            self.query_one(RunFacts).set(self._snapshot, self.state_name(self._snapshot.status), STATE_MARKS[state][2])
+            self._checkpoints(self._snapshot)
+
+    # --- panes ------------------------------------------------------------------------------------------------------
+
+    def _arrange(self, width: int, height: int) -> None:
+        """All panes at once where there is room, else one at a time."""
+        self.set_class(width >= WIDE and height >= TALL, "-wide")
+
+    @on(PaneBar.Picked)
+    def _pane_picked(self, event: PaneBar.Picked) -> None:
+        self.action_pane(event.name)
+
+    def action_pane(self, name: str) -> None:
+        """Show the pane `name` and give it the focus."""
+        self._pane = name
+        self.query_one(PaneBar).show(name)
+        for pane in PANES:
+            self.query_one(f"#{pane}").set_class(pane == name, "-current")
+        found = self.query_one(f"#{name}")
+        target = found if found.can_focus else next(iter(w for w in found.query("*") if w.can_focus), None)
+        if target is not None:
+            self.call_after_refresh(target.focus)
+
+    def action_next_pane(self, step: int) -> None:
+        """Go to the next pane, or to the one before."""
+        self.action_pane(PANES[(PANES.index(self._pane) + step) % len(PANES)])
+
+    def action_sample(self, step: int) -> None:
+        """Older or newer samples."""
+        self.query_one(SamplesPane).turn(step)
+
+    def action_log_axis(self) -> None:
+        """The loss on a logarithmic axis, or not."""
+        self.query_one(LossChart).action_toggle_log()
+
+    def action_smooth(self) -> None:
+        """Averaged curves, or as measured."""
+        chart = self.query_one(LossChart)
+        chart.action_toggle_smooth()
+        self.query_one(DetailCharts).smooth(chart.smoothed)
+
+    # --- the run ------------------------------------------------------------------------------------------------------
+
+    def target(self) -> Target | None:
+        """This run."""
+        snapshot = self._snapshot
+        if snapshot is None or self._gone:
+            return None
+        taken = sum(checkpoint.size for checkpoint in snapshot.checkpoints)
+        return Target(self._watch.directory, snapshot.status, len(snapshot.checkpoints), taken)
+
+    def run_changed(self) -> None:
+        """Look again at once."""
+        if self.is_current:
+            self._follow()
+
+    def run_deleted(self, _directory: Path) -> None:
+        """Nothing is left to show."""
+        self.app.call_later(self.app.action_back)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what the run's state allows has a key."""
+        if action == "save":
+            target = self.target()
+            return target is not None and target.status.state in ("running", "paused")
+        if action == "fine_tune":
+            return self._can_fine_tune()
+        if action == "chat":
+            return self._snapshot is not None and bool(self._snapshot.checkpoints)
+        return super().check_action(action, parameters)
+
+    def _can_fine_tune(self) -> bool:
+        snapshot = self._snapshot
+        return (
+            snapshot is not None
+            and bool(snapshot.checkpoints)
+            and not snapshot.status.live
+            and self._watch.config.objective == "pretrain"
+        )
+
+    def _checkpoint(self) -> Path | None:
+        """The checkpoint under the cursor where the table has the focus, else the newest."""
+        table = self.query_one(ListTable)
+        if table.has_focus and table.current is not None:
+            return Path(table.current)
+        checkpoints = self._snapshot.checkpoints if self._snapshot is not None else ()
+        return checkpoints[-1].path if checkpoints else None
+
+    @work(group="ask")
+    async def action_save(self) -> None:
+        """Ask for a checkpoint now."""
+        target = self.target()
+        if target is not None and await self.ask(supervisor.save, target.directory):
+            self.confide("saving", target)
+
+    async def action_chat(self) -> None:
+        """Talk to a checkpoint."""
+        found = self._checkpoint()
+        if found is not None:
+            await self.app.show_chat(str(found))
+
+    @on(ListTable.Chosen)
+    async def _checkpoint_chosen(self, event: ListTable.Chosen) -> None:
+        await self.app.show_chat(event.row)
+
+    @work(group="ask", exclusive=True)
+    async def action_fine_tune(self) -> None:
+        """Start supervised fine-tuning from a checkpoint, and show it."""
+        found = self._checkpoint()
+        if found is None:
+            return
+        self.app.tell(self.t("run.starting_fine_tune", checkpoint=supervisor.model_title(str(found))))
+        try:
+            directory = await asyncio.to_thread(supervisor.fine_tune, found)
+        except UserError as error:
+            self.app.tell(error.text, severity="error")
+            return
+        self.app.call_later(self.app.show_run, directory)

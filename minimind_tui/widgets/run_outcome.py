@@ -1,0 +1,96 @@
+"""What became of a run, why, and what one can do next; of a live one, its latest alert."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from minimind.safe_text import clean, clean_line
+from minimind.training.run_status import RESUME
+from minimind_tui.figures import duration, number, percent
+from minimind_tui.run_watch import RunSnapshot
+from minimind_tui.speech import Speaker
+
+_LOG_LINES = 4
+_LONGEST = 400
+
+
+class RunOutcome(Speaker, Static):
+    """A few lines; hidden while there is nothing to say."""
+
+    DEFAULT_CSS = """
+    RunOutcome { height: auto; max-height: 9; padding: 0 1; display: none; }
+    RunOutcome.-good { display: block; border-left: outer $success; }
+    RunOutcome.-bad { display: block; border-left: outer $error; }
+    RunOutcome.-quiet { display: block; border-left: outer $rule; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__("", markup=False, id=id)
+        self._snapshot: RunSnapshot | None = None
+        self._best: float | None = None
+        self._can_fine_tune = False
+        self._gone = False
+        self._words = ""
+
+    def set(self, snapshot: RunSnapshot, *, best: float | None, can_fine_tune: bool) -> None:
+        """Speak about this snapshot; `best` is the lowest held-out loss so far."""
+        self._snapshot, self._best, self._can_fine_tune = snapshot, best, can_fine_tune
+        self.relabel()
+
+    def set_gone(self) -> None:
+        """The run's directory is no longer there."""
+        self._gone = True
+        self.relabel()
+
+    def relabel(self) -> None:
+        """Speak again; nothing is sent where nothing changed."""
+        lines, tone = self._say()
+        words = clean("\n".join(lines))
+        for name in ("good", "bad", "quiet"):
+            self.set_class(bool(words) and tone == name, f"-{name}")
+        if words != self._words:
+            self._words = words
+            self.update(Content(words))
+
+    def _say(self) -> tuple[list[str], str]:
+        """The lines, and whether they are good, bad or quiet news."""
+        snapshot = self._snapshot
+        if self._gone:
+            return [self.t("run.deleted")], "bad"
+        if snapshot is None:
+            return [], "quiet"
+        if snapshot.loading is not None:
+            return [self.t("run.loading", share=percent(snapshot.loading))], "quiet"
+        if snapshot.status.live:
+            return self._living(snapshot)
+        if snapshot.status.state == "finished":
+            return self._finished(snapshot), "good"
+        return self._ended(snapshot), "quiet" if snapshot.status.state in ("created", "stopped", "elsewhere") else "bad"
+
+    def _living(self, snapshot: RunSnapshot) -> tuple[list[str], str]:
+        status = snapshot.status
+        usual = status.state == "running" and status.supervised and snapshot.step > 0
+        lines = [self.t("run.goes_on") if usual else self.say(status.reason)]
+        alert = next((alert for alert in reversed(snapshot.alerts) if alert.level != "info"), None)
+        if alert is None:
+            return lines, "quiet"
+        return [clean_line(self.say(alert.text), _LONGEST), *lines], "bad"
+
+    def _finished(self, snapshot: RunSnapshot) -> list[str]:
+        time_taken = duration(snapshot.elapsed, self.language)
+        lines = [self.t("run.finished", steps=snapshot.step, time=time_taken, best=number(self._best))]
+        if snapshot.checkpoints:
+            lines.append(self.t("run.next_fine_tune" if self._can_fine_tune else "run.next_chat"))
+        return lines
+
+    def _ended(self, snapshot: RunSnapshot) -> list[str]:
+        status = snapshot.status
+        lines = [self.say(status.reason), *(f"  {line}" for line in status.log_lines[-_LOG_LINES:])]
+        if status.advice is not None and not (status.resumable and status.advice == RESUME):
+            lines.append(self.say(status.advice))
+        if status.resumable:
+            lines.append(self.t("run.resume_start" if status.state == "created" else "run.resume_key"))
+        if status.state == "stopped" and self._can_fine_tune:
+            lines.append(self.t("run.next_fine_tune"))
+        return lines

@@ -1,0 +1,254 @@
+"""The screen of one run on the real app: live, ended in every way, hostile, huge, small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minimind.config import TrainConfig
+from minimind.errors import UserError
+from minimind.events import Alert, Language, Mark, Sample, Text
+from minimind.training.runs import Recorder, read_control
+from minimind_tui import supervisor
+from minimind_tui.app import MiniMindApp
+from minimind_tui.screens.run import RunScreen
+from minimind_tui.widgets.line_chart import LineChart
+from minimind_tui.widgets.run_charts import LossChart
+from tests.tui.driving import text_of, until, until_shown
+from tests.tui.fake_runs import alive, hostile_run, make_checkpoint, make_run, scalars
+
+RUNNING = {"en": ("running", "60 %", "left", "held-out"), "zh": ("运行中", "60 %", "还需", "留出集")}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50), (60, 16)])
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_a_live_run_is_followed(language: Language, size: tuple[int, int]) -> None:
+    directory = make_run(steps=60)
+    app = MiniMindApp(language=language)
+    with alive(directory):
+        async with app.run_test(size=size) as pilot:
+            await app.show_run(directory)
+            await until_shown(pilot, *RUNNING[language], directory.name[:15])
+            with Recorder(directory) as recorder:
+                for step in range(61, 81):
+                    recorder.record(scalars(step))
+            await until_shown(pilot, "1.075")
+            chart = app.screen.query_one(LossChart)
+            assert list(chart._series["loss"].curve.xs) == list(range(1, 81))
+
+
+async def test_tab_goes_through_the_panes_where_there_is_no_room_for_all() -> None:
+    directory = make_run(steps=60, checkpoints=(50,), log="hello from the trainer\n")
+    app = MiniMindApp(language="en")
+    with alive(directory):
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.show_run(directory)
+            await until_shown(pilot, "Loss  ━ training")
+            await pilot.press("tab")
+            await until_shown(pilot, "there was a fox at step 50.")
+            await pilot.press("tab")
+            await until_shown(pilot, "Gradient norm", "Tokens/s")
+            await pilot.press("tab")
+            text = await until_shown(pilot, "Held-out", "1.0 MB")
+            assert "1.320" in text
+            await pilot.press("tab")
+            await until_shown(pilot, "hello from the trainer")
+            await pilot.press("tab", "l")
+            await until_shown(pilot, "hello from the trainer")
+            await pilot.press("shift+tab")
+            await until_shown(pilot, "1.0 MB")
+
+
+async def test_everything_at_once_where_there_is_room_and_back() -> None:
+    directory = make_run(steps=60, checkpoints=(50,), log="hello from the trainer\n")
+    app = MiniMindApp(language="en")
+    words = ("Loss  ━", "there was a fox", "Gradient norm", "1.0 MB", "hello from the trainer")
+    with alive(directory):
+        async with app.run_test(size=(160, 50)) as pilot:
+            await app.show_run(directory)
+            await until_shown(pilot, *words)
+            await pilot.resize_terminal(80, 24)
+            await until(pilot, lambda: "hello from" not in text_of(app))
+            await pilot.resize_terminal(160, 50)
+            await until_shown(pilot, *words)
+
+
+async def test_samples_can_be_followed_and_looked_up() -> None:
+    directory = make_run(steps=150, total=200)
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(160, 50)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "Step 150, the newest of 3", "fox at step 150", "第 150 步")
+        await pilot.press("left_square_bracket")
+        await until_shown(pilot, "Step 100, sampling 2 of 3", "fox at step 100")
+        with Recorder(directory) as recorder:
+            recorder.record(Sample(200, "Once", " more."))
+        await until_shown(pilot, "Step 100, sampling 2 of 4")
+        await pilot.press(*["right_square_bracket"] * 5)
+        await until_shown(pilot, "Step 200, the newest of 4", "Once more.")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "exit_file", "words"),
+    [
+        ({"outcome": "finished"}, None, ("finished", "lowest held-out loss 1.300", "f teaches it to answer")),
+        ({"outcome": "stopped"}, None, ("stopped", "r resumes it", "f teaches it")),
+        ({"outcome": "failed", "text": {"en": "data.jsonl line 7: not JSON", "zh": "x"}}, None,
+         ("failed", "data.jsonl line 7: not JSON", "last words", "r resumes it")),
+        ({"outcome": "out-of-memory"}, None, ("out of memory", "smaller batch_size")),
+        (None, '{"signal": 9}', ("killed (SIGKILL)", "r resumes it")),
+        (None, '{"code": 1}', ("failed", "status 1", "last words")),
+        (None, None, ("lost", "ended without a trace", "r resumes it")),
+    ],
+)  # fmt: skip
+async def test_every_end_has_its_words_and_its_remedy(
+    verdict: dict[str, Any] | None, exit_file: str | None, words: tuple[str, ...]
+) -> None:
+    directory = make_run(steps=60, checkpoints=(50,), verdict=verdict, log="first\nlast words\n")
+    if exit_file:
+        (directory / "exit.json").write_text(exit_file, encoding="utf-8")
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, *words)
+        assert "p Pause" not in text_of(app)
+
+
+async def test_a_run_that_is_resumed_elsewhere_goes_back_and_on() -> None:
+    directory = make_run(steps=60)
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "lost")
+        with alive(directory), Recorder(directory) as recorder:
+            recorder.record(Mark("started", 50))
+            for step in (51, 52):
+                recorder.record(scalars(step))
+            await until_shown(pilot, "running")
+            chart = app.screen.query_one(LossChart)
+            await until(pilot, lambda: list(chart._series["loss"].curve.xs) == list(range(1, 53)))
+
+
+async def test_wishes_reach_the_run() -> None:
+    directory = make_run(steps=60)
+    app = MiniMindApp(language="en")
+    with alive(directory):
+        async with app.run_test(size=(100, 30), notifications=True) as pilot:
+            await app.show_run(directory)
+            await until_shown(pilot, "running")
+            await pilot.press("w")
+            await until(pilot, lambda: read_control(directory).save == 1)
+            await until_shown(pilot, "saves after the current step")
+            await pilot.press("p")
+            await until(pilot, lambda: read_control(directory).want == "pause")
+            with Recorder(directory) as recorder:
+                recorder.record(Mark("paused", 60))
+            await until_shown(pilot, "paused between two steps")
+            await pilot.press("p")
+            await until(pilot, lambda: read_control(directory).want == "run")
+            await until(pilot, lambda: "paused between" not in text_of(app))
+            await pilot.press("s")
+            await until_shown(pilot, "It saves a checkpoint and ends")
+            await pilot.press("y")
+            await until(pilot, lambda: read_control(directory).want == "stop")
+
+
+async def test_one_key_starts_fine_tuning_from_the_newest_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = make_run(steps=60, checkpoints=(40, 50), verdict={"outcome": "finished"})
+    asked: list[Path] = []
+
+    def fine_tune(model: Path) -> Path:
+        asked.append(model)
+        if len(asked) == 1:
+            raise UserError("no room", "没有空间")
+        return make_run(config=TrainConfig(objective="sft", model=str(model)))
+
+    monkeypatch.setattr(supervisor, "fine_tune", fine_tune)
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "f teaches it")
+        await pilot.press("f")
+        await until_shown(pilot, "no room")
+        await pilot.press("f")
+        await until_shown(pilot, "-sft-", "not started", "r starts it")
+        assert asked == [directory / "checkpoints" / "step-000050"] * 2
+        assert "f Start SFT" not in text_of(app)
+
+
+async def test_hostile_text_is_only_text() -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(160, 50)) as pilot:
+        await app.show_run(hostile_run())
+        text = await until_shown(pilot, "sample␛]52;c;aGk=␇", "alert␛]52", "prompt␛", "[/][@click=app.bell]press[/]")
+        assert not {"\x1b", "\x9b", "\u202e"} & set(text)
+
+
+async def test_the_latest_warning_of_a_live_run_stands_on_top() -> None:
+    directory = make_run(steps=60)
+    app = MiniMindApp(language="zh")
+    with alive(directory), Recorder(directory) as recorder:
+        recorder.record(Alert("warning", "nan", Text("loss is NaN", "损失为 NaN"), 60))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.show_run(directory)
+            await until_shown(pilot, "损失为 NaN", "离开此屏")
+
+
+async def test_a_long_history_is_taken_in_by_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minimind_tui.run_watch._POLL_SECONDS", 0.0)
+    monkeypatch.setattr("minimind_tui.run_watch.SLICE", 4096)
+    directory = make_run(steps=400, total=400, verdict={"outcome": "finished"})
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "Reading this run's history")
+        await until_shown(pilot, "Finished: 400 steps")
+
+
+async def test_the_language_changes_live() -> None:
+    directory = make_run(steps=60, checkpoints=(50,))
+    app = MiniMindApp(language="en")
+    with alive(directory):
+        async with app.run_test(size=(160, 50)) as pilot:
+            await app.show_run(directory)
+            await until_shown(pilot, "goes on without this window", "the newest of 1")
+            await pilot.press("f8")
+            text = await until_shown(pilot, "都不会中断训练", "次采样中最新", "梯度范数", "多久前", "留出集")
+            assert "newest" not in text
+            await pilot.press("f1")
+            await until_shown(pilot, "更早的样例", "立即保存")
+
+
+async def test_a_run_deleted_under_the_window_is_said() -> None:
+    directory = make_run(steps=60)
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "lost")
+        supervisor.delete(directory)
+        await until_shown(pilot, "This run was deleted")
+        await pilot.press("s", "p", "r", "w", "f", "c", "d")
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, RunScreen))
+
+
+async def test_something_that_is_no_run_is_said_and_no_screen_opens(tmp_path: Path) -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await app.show_run(tmp_path)
+        await until_shown(pilot, "not a run (no run.json in it)")
+
+
+async def test_keys_of_the_charts() -> None:
+    directory = make_run(steps=60)
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(160, 50)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "Loss  ━")
+        await pilot.press("tab", "y", "m")
+        assert app.screen.query_one(LossChart).logarithmic
+        assert all(chart.smoothed for chart in app.screen.query(LineChart))
+        make_checkpoint(directory, 60)
+        await until_shown(pilot, "60       1.300")
