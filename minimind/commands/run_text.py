@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
+from minimind.errors import UserError
 from minimind.events import Alert, Claim, Event, Mark, Note, Sample, Scalars, Text, to_dict
 from minimind.safe_text import clean_line
 from minimind.training.runs import STATE_NAMES, CheckpointFile, RunStatus, RunView, TimedEvent
@@ -133,7 +134,11 @@ def event_line(event: Event, output: Output) -> str | None:
     language = output.language
     match event:
         case Scalars():
-            at = step_text(event.x, output) if event.axis == "step" else f"{clean_line(event.axis, 20)} {number(event.x)}"
+            at = (
+                step_text(event.x, output)
+                if event.axis == "step"
+                else f"{clean_line(event.axis, 20)} {number(event.x)}"
+            )
             return f"{at}  {figures(event.values)}"
         case Sample():
             text = clean_line(f"{event.prompt} ▸ {event.text}", _SAMPLE_WIDTH)
@@ -161,16 +166,28 @@ def follow(directory: Path, output: Output, *, wait: bool = True) -> RunStatus:
         while True:
             # The status is asked first: what is written before the end is then read after it.
             status = view.status()
-            more = True
-            while more:
-                for timed in view.refresh():
-                    _print_event(timed, output)
-                more = view.behind
+            for timed in new_events(view):
+                _print_event(timed, output)
             if not (wait and status.live):
                 return status
             time.sleep(_POLL_SECONDS)
     finally:
         view.close()
+
+
+def new_events(view: RunView) -> Iterator[TimedEvent]:
+    """Everything recorded since `view` was last refreshed. Raises UserError where the file cannot be read."""
+    more = True
+    while more:
+        try:
+            events = view.refresh()
+        except OSError as error:
+            raise UserError(
+                f"{view.id}: its records cannot be read: {error.strerror}",
+                f"{view.id}：无法读取训练记录：{error.strerror}",
+            ) from None
+        yield from events
+        more = view.behind
 
 
 def _print_event(timed: TimedEvent, output: Output) -> None:

@@ -18,6 +18,7 @@ from minimind.commands.run_text import (
     figures,
     follow,
     moment,
+    new_events,
     number,
     plain_numbers,
     run_data,
@@ -137,9 +138,7 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
         lines += [f"{step_text(view.step, output)}  {duration(view.elapsed)}", figures(view.latest)]
     lines.append("")
     lines.append(
-        in_columns(
-            [name, setting_text(value)] for name, value in view.config.to_dict().items() if value is not None
-        )
+        in_columns([name, setting_text(value)] for name, value in view.config.to_dict().items() if value is not None)
     )
     if checkpoints:
         lines += ["", output.pick("checkpoints", "检查点")]
@@ -232,9 +231,8 @@ def _compare(arguments: argparse.Namespace, output: Output) -> int:
 def _read(directory: Path) -> RunView:
     """A view that has taken in everything recorded so far."""
     view = RunView(directory)
-    view.refresh()
-    while view.behind:
-        view.refresh()
+    for _ in new_events(view):
+        pass  # the view keeps what it needs
     view.close()
     return view
 

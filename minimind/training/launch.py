@@ -180,7 +180,9 @@ def _read_answer(descriptor: int) -> bytes:
     """What the shim says before it closes its end; empty if it dies or says nothing in time."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     answer = b""
-    while select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+    poller = select.poll()  # select() knows only the first 1,024 descriptors, and a window may have more
+    poller.register(descriptor, select.POLLIN)
+    while poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
         piece = os.read(descriptor, 4096)
         if not piece:
             break

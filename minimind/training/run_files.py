@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 RUN = "run.json"
 EVENTS = "events.jsonl"
@@ -66,10 +66,24 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def open_to_read(path: Path) -> BinaryIO:
+    """Open a file that may be anything: a named pipe in a copied directory must not hang its reader. Raises OSError."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at `path`; False where that cannot be told (no permission, an impossible name)."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`; None where there is no such file or it does not hold one."""
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             raw = file.read(JSON_LIMIT + 1)
         data = json.loads(raw) if len(raw) <= JSON_LIMIT else None
     except (OSError, ValueError, RecursionError):

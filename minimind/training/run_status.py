@@ -24,6 +24,7 @@ from minimind.training.run_files import (
     LOCK,
     LOG,
     OUT_OF_MEMORY_CODE,
+    open_to_read,
     read_json,
     whole_number,
 )
@@ -117,7 +118,7 @@ def status_of(directory: Path) -> RunStatus:
 def log_tail(directory: Path, count: int) -> tuple[str, ...]:
     """The last `count` lines of the run's log, cleaned; of a line redrawn with carriage returns, its last state."""
     try:
-        with (directory / LOG).open("rb") as file:
+        with open_to_read(directory / LOG) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - _LOG_BYTES))
             raw = file.read(_LOG_BYTES)

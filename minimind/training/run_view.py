@@ -13,7 +13,7 @@ from minimind.errors import UserError
 from minimind.events import Alert, Event, Heatmap, Mark, Note, Progress, Sample, Scalars, Table, Text
 from minimind.safe_text import clean_line
 from minimind.training.run_events import TimedEvent, parse_record
-from minimind.training.run_files import CHECKPOINTS, EVENTS, RUN, finite_number, read_json
+from minimind.training.run_files import CHECKPOINTS, EVENTS, RUN, exists, finite_number, read_json
 from minimind.training.run_status import RunStatus, log_tail, status_of
 from minimind.training.series import Series
 from minimind.training.tail import SLICE, Tail, last_records
@@ -265,7 +265,7 @@ def _read_request(directory: Path) -> dict[str, Any]:
     path = directory / RUN
     request = read_json(path)
     if request is None:
-        if path.exists():
+        if exists(path):
             raise UserError(
                 f"{path}: damaged, or not made by minimind: delete the folder if it is of no use",
                 f"{path}：已损坏，或不是 minimind 写的：若无用可删除该目录",

@@ -28,7 +28,7 @@ from minimind.training.control import WANTS, Control, Want, change_control, read
 from minimind.training.processes import host_name
 from minimind.training.recorder import Recorder
 from minimind.training.run_events import TimedEvent
-from minimind.training.run_files import EVENTS, LOCK, RUN, read_json, take_lock, write_atomic
+from minimind.training.run_files import EVENTS, LOCK, RUN, exists, open_to_read, read_json, take_lock, write_atomic
 from minimind.training.run_status import LIVE_STATES, RESUMABLE_STATES, STATE_NAMES, RunStatus, State, status_of
 from minimind.training.run_view import FORMAT, CheckpointFile, Glance, RunView
 from minimind.training.series import Series
@@ -243,7 +243,7 @@ def delete_run(run_directory: Path | str) -> None:
 
 def _is_run(directory: Path) -> bool:
     """Whether `directory` is, or was meant to be, a run: one being made has none of these files yet."""
-    return any((directory / name).exists() for name in (RUN, EVENTS, LOCK))
+    return any(exists(directory / name) for name in (RUN, EVENTS, LOCK))
 
 
 def _checked_name(name: str | None) -> str:
@@ -288,12 +288,12 @@ def _fingerprint(source: str) -> dict[str, Any]:
     """What tells later whether a data file is still the same: size, time, and a hash of its first and last 64 KiB."""
     path = Path(source).expanduser()
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             digest = hashlib.sha256(file.read(_EDGE))
             stat = os.fstat(file.fileno())
             file.seek(max(0, stat.st_size - _EDGE))
             digest.update(file.read(_EDGE))
-    except OSError:
+    except (OSError, ValueError):
         return {"source": source}
     return {
         "source": source,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind.training.recorder import LINE_LIMIT
+from minimind.training.run_files import open_to_read
 
 SLICE = 4 << 20
 """Bytes read at most by one call: what keeps a screen responsive while it opens a long run."""
@@ -21,11 +22,11 @@ class Tail:
     """
 
     def __init__(self, path: Path) -> None:
+        self._descriptor = -1
         self.path = path
         self.bad = 0
         self.replaced = 0
         self.behind = False
-        self._descriptor = -1
         self._position = 0
         self._rest = b""
         self._skipping = False
@@ -51,9 +52,12 @@ class Tail:
             os.close(self._descriptor)
         self._descriptor, self._position, self._rest, self._skipping = -1, 0, b"", False
 
+    def __del__(self) -> None:
+        self.close()
+
     def _open(self) -> bool:
         try:
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return False
         return True
@@ -105,7 +109,7 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 def last_records(path: Path, size: int) -> list[dict[str, Any]]:
     """The whole records within the last `size` bytes of the file, oldest first; none where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - size))
             lines = file.read(size).split(b"\n")
