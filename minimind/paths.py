@@ -42,6 +42,11 @@ def cache() -> Path:
     return home() / "cache"
 
 
+def data() -> Path:
+    """Data sets that were fetched, under their published names."""
+    return home() / "data"
+
+
 def progress() -> Path:
     """A learner's progress (quizzes, exercises, reading positions)."""
     return home() / "progress.json"

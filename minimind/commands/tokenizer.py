@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minimind.commands.output import Output
+from minimind.data.catalogue import EMBEDDED
 from minimind.errors import UserError
 
 if TYPE_CHECKING:
     from minimind.data.tokenizer import Tokenizer
 
-EMBEDDED = "embedded"
 _SAMPLE_DOCUMENTS = 400
 
 

@@ -182,7 +182,7 @@ def _is_json(file: BinaryIO) -> bool:
 def _lines(file: BinaryIO, report: Report) -> Iterator[tuple[int, bytes]]:
     """(number, bytes) of the lines that are not blank and not too long; bounded memory."""
     number = 0
-    while raw := file.readline(LONGEST_LINE + 1):
+    while raw := _readline(file):
         number += 1
         if len(raw) > LONGEST_LINE:
             size = len(raw)
@@ -197,6 +197,18 @@ def _lines(file: BinaryIO, report: Report) -> Iterator[tuple[int, bytes]]:
             yield number, raw
         else:
             report.blank += 1
+
+
+def _readline(file: BinaryIO) -> bytes:
+    """One line, or the beginning of one that is too long. Raises UserError when the disk or the network fails."""
+    try:
+        return file.readline(LONGEST_LINE + 1)
+    except OSError as error:
+        name = clean_line(file.name)
+        raise UserError(
+            f"{name}: reading failed: {error.strerror}; check the disk",
+            f"{name}：读取失败：{error.strerror}；请检查磁盘",
+        ) from None
 
 
 def _records(file: BinaryIO, report: Report, schema: Callable[[dict[str, Any]], Any]) -> Iterator[Any]:

@@ -20,7 +20,9 @@ from typing import Any, BinaryIO, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from minimind import paths
 from minimind.data import chat, corpus
+from minimind.data.catalogue import EMBEDDED, resolve
 from minimind.data.formats import Report, read_conversations, read_texts
 from minimind.data.tokenizer import Tokenizer
 from minimind.errors import UserError
@@ -28,7 +30,6 @@ from minimind.events import Text
 from minimind.safe_text import clean_line
 
 FORMAT_VERSION = 1
-EMBEDDED = "embedded"
 DataKind = Literal["pretrain", "sft"]
 Item = TypeVar("Item")
 
@@ -83,7 +84,7 @@ def prepare(
     allow_bad: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Prepared:
-    """Tokenise `sources` ("embedded" or paths of files) unless that was done before, and map the result.
+    """Tokenise `sources` ("embedded", names of the catalogue, or paths of files) unless that was done before, and map the result.
 
     Of a file, two documents in a hundred (chosen by their hash, the first one always) are held out for validation; the
     embedded corpus has a validation split of its own. `progress(done, total)` counts bytes of input.
@@ -91,6 +92,7 @@ def prepare(
     """
     if not sources:
         raise UserError("no data: name a data set or a file", "没有数据：请指定数据集或文件")
+    sources = [resolve(source, paths.data()) for source in sources]
     directory = cache_directory / _key(sources, tokenizer, kind, embedded_bytes)
     if not _complete(directory):
         _build(directory, sources, tokenizer, kind, embedded_bytes, allow_bad, progress or _silent)

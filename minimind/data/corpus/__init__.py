@@ -5,9 +5,9 @@ a file and without state. No sentence is copied from anywhere, and no document i
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from minimind.data.corpus import descriptions, dialogues, preferences, stories
 from minimind.data.corpus.world import Choice, Split
@@ -103,10 +103,10 @@ def _text_record(index: int, *, seed: int = 0, split: Split = "train") -> dict[s
     return {"text": pretrain_document(index, seed=seed, split=split)}
 
 
-_RECORDS: dict[Kind, Callable[..., object]] = {"pretrain": _text_record, "sft": dialogue, "dpo": preference}
+_RECORDS: dict[Kind, Callable[..., Mapping[str, Any]]] = {"pretrain": _text_record, "sft": dialogue, "dpo": preference}
 
 
-def records(kind: Kind, *, seed: int = 0, split: Split = "train") -> Iterator[object]:
+def records(kind: Kind, *, seed: int = 0, split: Split = "train") -> Iterator[Mapping[str, Any]]:
     """The JSON objects of one kind, without end."""
     index = 0
     while True:
