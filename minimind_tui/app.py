@@ -122,6 +122,7 @@ class MiniMindApp(App[None]):
         self.crash_log: Path | None = None
         self._chat_path: str | None = None
         self._target = tuple(target)
+        self._last_net = NoControls()
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = "minimind-ansi" if self.no_colors else self.settings.theme
@@ -135,7 +136,7 @@ class MiniMindApp(App[None]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's filters and the last net against control characters."""
-        return [*super().get_line_filters(), NoControls()]
+        return [*super().get_line_filters(), self._last_net]
 
     # --- life ---------------------------------------------------------------------------------------------------
 

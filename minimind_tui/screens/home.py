@@ -344,5 +344,6 @@ def _wrap(text: str, width: int, most: int) -> list[str]:
     """`text` in at most `most` lines of `width` cells, the last one cut."""
     lines = [line.plain.rstrip() for line in Content(text).wrap(max(1, width))]
     if len(lines) > most:
-        lines = [*lines[: most - 1], cut("".join(lines[most - 1 :]), width)]
+        shown = text.index(lines[most - 1], sum(map(len, lines[: most - 1])))
+        lines = [*lines[: most - 1], cut(text[shown:], width)]
     return lines
