@@ -1,0 +1,224 @@
+"""The estimate, the recommended settings, and the two commands."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from minimind.commands import estimate as estimate_command
+from minimind.commands import train as train_command
+from minimind.commands.output import Output
+from minimind.config import MODEL_PRESETS, TrainConfig, train_preset
+from minimind.errors import UserError
+from minimind.training import launch, worker
+from minimind.training.estimate import estimate, planned_steps, probe
+from minimind.training.loop import Job
+from minimind.training.recommend import preset_of, recommended_config
+from minimind.training.runs import RunView, create_run, list_runs
+
+TINY_RUN = [
+    "--steps",
+    "3",
+    "--data-megabytes",
+    "0.03",
+    "--batch-size",
+    "2",
+    "--sequence-length",
+    "48",
+    "--threads",
+    "1",
+]
+QUIET = ["--evaluation-tokens", "100", "--evaluate-every", "100", "--sample-every", "100"]
+
+
+def run_command(module: Any, arguments: list[str]) -> tuple[int, list[dict[str, Any]]]:
+    """Run one command with --json; its exit status and the objects it printed."""
+    parser = argparse.ArgumentParser()
+    module.register(parser.add_subparsers())
+    options = parser.parse_args(arguments)
+    stdout = io.StringIO()
+    status = options.run(options, Output(as_json=True, language="en", stdout=stdout, stderr=io.StringIO()))
+    return int(status), [json.loads(line) for line in stdout.getvalue().splitlines()]
+
+
+def test_a_probe_leaves_the_job_and_the_random_generator_alone(make_job: Callable[..., Job]) -> None:
+    job = make_job()
+    before = {name: tensor.clone() for name, tensor in job.model.state_dict().items()}
+    torch.manual_seed(3)
+    measured = probe(job, seconds=0.2)
+    drawn = torch.rand(1)
+    torch.manual_seed(3)
+    assert torch.equal(drawn, torch.rand(1))
+    assert all(torch.equal(before[name], tensor) for name, tensor in job.model.state_dict().items())
+    assert 1 <= len(measured.updates) <= 18
+    assert 0 < measured.tokens_per_update <= 2 * 64
+    assert measured.evaluation > 0
+    assert measured.sampling > 0
+
+
+def test_planned_steps(make_job: Callable[..., Job]) -> None:
+    assert planned_steps(make_job(steps=7)) == 7
+    epoch = make_job(steps=None, epochs=1.0)
+    exact = sum(1 for _ in epoch.objective.batches(epoch.data.train, epoch.config, epochs=1))
+    one = planned_steps(epoch)
+    assert one == pytest.approx(exact, rel=0.06)
+    assert planned_steps(make_job(steps=None)) == one
+    assert planned_steps(make_job(steps=None, epochs=2.5)) == pytest.approx(2.5 * one, abs=3)
+    assert planned_steps(make_job(steps=None, epochs=1.0, accumulation_steps=4)) == pytest.approx(one / 4, abs=1)
+
+
+def test_minutes_become_steps_that_fill_them(make_job: Callable[..., Job]) -> None:
+    job = make_job(steps=None, minutes=5.0)
+    measured = probe(job, seconds=0.1)
+    steps = planned_steps(job, measured)
+    seconds = steps * (measured.update + measured.evaluation / 4 + measured.sampling / 100_000)
+    assert seconds == pytest.approx(300, rel=0.02)
+    slow = measured._replace(updates=(30.0,))
+    assert planned_steps(make_job(steps=None, minutes=0.01), slow) == 10
+
+
+def test_estimate_of_more_data_than_it_reads(home: Path) -> None:
+    settings: dict[str, Any] = {"batch_size": 2, "sequence_length": 64, "evaluation_tokens": 100, "epochs": 1.0}
+    small = estimate(TrainConfig(data_megabytes=0.5, **settings), home / "cache", seconds=0.2)
+    large = estimate(TrainConfig(data_megabytes=50.0, **settings), home / "cache", seconds=0.2)
+    assert large.steps == pytest.approx(100 * small.steps, rel=0.25)
+    assert large.seconds_low < large.seconds_high
+    assert large.parameters == MODEL_PRESETS["nano"].parameter_count()
+    assert large.tokens == pytest.approx(50e6 / 3.5, rel=0.25)
+    assert large.peak_memory_bytes > 50e6
+    assert large.disk_bytes > 6 * 12 * large.parameters
+
+
+def test_estimate_reads_only_the_head_of_a_large_file(home: Path) -> None:
+    path = home.parent / "large.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(30_000):
+            file.write(json.dumps({"text": f"Line {number} says that {number} plus one is {number + 1}."}) + "\n")
+    found = estimate(
+        TrainConfig(data=(str(path),), batch_size=2, sequence_length=64, evaluation_tokens=100, epochs=1.0),
+        home / "cache",
+        seconds=0.2,
+    )
+    assert max(file.stat().st_size for file in (home / "cache").glob("estimate-*")) <= 600_000
+    assert found.tokens > 400_000
+    with pytest.raises(UserError, match="cannot be read"):
+        estimate(TrainConfig(data=("none.jsonl",)), home / "cache")
+
+
+def test_recommended_settings() -> None:
+    config = recommended_config("pretrain", {})
+    assert config == TrainConfig(**({"objective": "pretrain", "model": "nano"} | train_preset("nano", "pretrain")))
+    assert recommended_config("pretrain", {"steps": 5}).steps == 5
+    timed = recommended_config("pretrain", {"minutes": 1.5})
+    assert (timed.minutes, timed.steps, timed.epochs) == (1.5, None, None)
+    assert recommended_config("pretrain", {"learning_rate": "0.5"}).learning_rate == 0.5
+    with pytest.raises(UserError, match="--model"):
+        recommended_config("sft", {})
+    with pytest.raises(UserError, match="no model"):
+        recommended_config("sft", {"model": "nonesuch"})
+    with pytest.raises(UserError, match="learning_rate"):
+        recommended_config("pretrain", {"learning_rat": 1})
+
+
+def test_a_run_keeps_its_starting_point_and_its_preset_is_recognised(home: Path) -> None:
+    config = TrainConfig(
+        steps=1, data_megabytes=0.03, batch_size=2, sequence_length=48, evaluation_tokens=100, sample_every=100
+    )
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    directory = create_run(config).directory
+    assert worker.run(directory) == 0
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert preset_of(directory.name) == "nano"
+    tuned = recommended_config("sft", {"model": "last"})
+    assert Path(tuned.model) == directory / "checkpoints" / "step-000001"
+    for name, value in train_preset("nano", "sft").items():
+        assert getattr(tuned, name) == value
+
+
+def test_estimate_command() -> None:
+    status, lines = run_command(estimate_command, ["estimate", "pretrain", "--seconds", "0.2", *TINY_RUN, *QUIET])
+    assert status == 0
+    assert lines[0]["steps"] == 3
+    assert lines[0]["tokens_per_second"] > 0
+
+
+def test_train_command_in_the_foreground(monkeypatch: pytest.MonkeyPatch) -> None:
+    status, lines = run_command(train_command, ["train", "pretrain", "--name", "mine", *TINY_RUN, *QUIET])
+    assert status == 0
+    assert lines[-1]["state"] == "finished"
+    assert sum(line.get("kind") == "scalars" and "loss" in line["values"] for line in lines) == 3
+    (view,) = list_runs()
+    assert view.name == "mine"
+    assert view.id == lines[-1]["id"]
+    assert view.config.steps == 3
+    with pytest.raises(UserError, match="finished"):
+        run_command(train_command, ["train", "--run", view.id])
+
+
+def test_detached_then_stopped_by_an_interrupt_then_resumed(home: Path) -> None:
+    long = [*TINY_RUN, *QUIET, "--set", "save_every=5000", "steps=100000"]
+    long[long.index("--steps") : long.index("--steps") + 2] = []
+    status, lines = run_command(train_command, ["train", "pretrain", "--detach", *long])
+    assert status == 0
+    directory = Path(lines[0]["directory"])
+    assert RunView(directory).status().live
+    launch.stop(directory)
+    while RunView(directory).status().live:
+        threading.Event().wait(0.05)
+    assert RunView(directory).status().state == "stopped"
+
+    def interrupt() -> None:
+        view = RunView(directory)
+        while view.step < 1 or not view.status().live:
+            view.refresh()
+            threading.Event().wait(0.05)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    status, lines = run_command(train_command, ["train", "--run", directory.name])
+    assert status == 130
+    assert lines[-1]["state"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train"], "say what to do"),
+        (["train", "pretrain", "--run", "x"], "leave out the method"),
+        (["train", "--run", "nonesuch"], "nonesuch"),
+        (["train", "pretrain", "--data", "none.jsonl"], "no such data set or file"),
+        (["train", "pretrain", "--set", "steps"], "NAME=VALUE"),
+        (["train", "pretrain", "--steps", "0"], "steps = '0'"),
+        (["train", "pretrain", "--config", "none.toml"], "none.toml"),
+        (["train", "sft"], "--model"),
+        (["train", "pretrain", "--model", "nonesuch"], "nonesuch"),
+    ],
+)
+def test_mistakes_are_refused_before_a_run_is_made(arguments: list[str], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        run_command(train_command, arguments)
+    assert said in caught.value.text.en
+    assert list_runs() == []
+
+
+def test_precedence_of_flags_set_and_file(home: Path) -> None:
+    path = home.parent / "my.toml"
+    path.write_text("steps = 1\nbatch_size = 1\nseed = 1\n", encoding="utf-8")
+    from minimind.commands.training_flags import add_training_flags, training_config
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("objective")
+    add_training_flags(parser)
+    given = ["pretrain", "--config", str(path), "--set", "batch_size=2", "seed=2", "--seed", "3"]
+    config = training_config(parser.parse_args(given))
+    assert (config.steps, config.batch_size, config.seed) == (1, 2, 3)
