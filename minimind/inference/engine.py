@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -52,6 +52,10 @@ class Token:
     seconds: float = 0.0
     finish: Finish | None = None
     attention: tuple[tuple[float, ...], ...] = ()
+
+
+Stream: TypeAlias = Generator[Token, None, None]
+"""Tokens as they are written; `close` ends it early."""
 
 
 class Engine:
@@ -104,7 +108,7 @@ class Engine:
 
     def complete(
         self, prompt: str, config: SampleConfig, *, stop: Callable[[], bool] | None = None, top: int = 0
-    ) -> Iterator[Token]:
+    ) -> Stream:
         """Continue raw text, as a model does that was only pretrained; arguments as in `generate`."""
         return self.generate(self.encode_text(prompt), config, stop=stop, top=top)
 
@@ -115,7 +119,7 @@ class Engine:
         *,
         stop: Callable[[], bool] | None = None,
         top: int = 0,
-    ) -> Iterator[Token]:
+    ) -> Stream:
         """Answer a conversation of {"role", "content"} messages; other arguments as in `generate`.
 
         Where it is too long, the oldest messages are left out first. Raises UserError for messages that are none.
@@ -162,7 +166,7 @@ class Engine:
         top: int = 0,
         attention: bool = False,
         notes: tuple[Text, ...] = (),
-    ) -> Iterator[Token]:
+    ) -> Stream:
         """Write after `tokens` until the model ends, `config.max_new_tokens` are written or the context is full.
 
         `stop` is asked before every token and ends the stream where it says True. `top` is how many alternatives each

@@ -1,0 +1,1 @@
+"""What ``minimind bench`` measures, one file a benchmark, each with ``register(subparsers)``."""

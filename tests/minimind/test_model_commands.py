@@ -1,0 +1,184 @@
+"""generate, chat, model and bench as a person or a script calls them."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minimind import cli
+from minimind.commands import bench, chat, generate, model
+from minimind.config import MODEL_PRESETS, SampleConfig
+from minimind.inference.engine import Engine
+from tests.minimind.tiny import save_tiny
+
+
+class Ran:
+    """What a command printed and returned."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    def call(*arguments: str | Path, stdin: str = "") -> Ran:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode("utf-8", "surrogateescape"))))
+        commands = [module.register for module in (generate, chat, model, bench)]
+        status = cli.main([str(argument) for argument in arguments], lambda: cli.assemble("minimind", "", commands))
+        printed = capsys.readouterr()
+        return Ran(status, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("commands"), max_position_embeddings=256)
+
+
+def greedy(checkpoint: Path, prompt: str, count: int, *, as_chat: bool = False) -> str:
+    engine = Engine.open(checkpoint, device="cpu")
+    config = SampleConfig(temperature=0, max_new_tokens=count)
+    messages = [{"role": "user", "content": prompt}]
+    stream = engine.chat(messages, config) if as_chat else engine.complete(prompt, config)
+    return "".join(token.text for token in stream)
+
+
+FLAGS = ("--temperature", "0", "--max-new-tokens", "8")
+
+
+def test_generate_prints_the_continuation_and_nothing_else(run: Any, checkpoint: Path) -> None:
+    for ran in (run("generate", checkpoint, "the cat", *FLAGS), run("generate", checkpoint, *FLAGS, stdin="the cat\n")):
+        assert (ran.status, ran.out, ran.err) == (0, greedy(checkpoint, "the cat", 8) + "\n", "")
+
+
+def test_generate_as_json(run: Any, checkpoint: Path) -> None:
+    ran = run("--json", "generate", checkpoint, "小猫", *FLAGS, "--chat", "--top", "3")
+    *tokens, done = ran.objects()
+    text = greedy(checkpoint, "小猫", 8, as_chat=True)
+    assert "".join(token["text"] for token in tokens) == done["text"] == text
+    assert {len(token["alternatives"]) for token in tokens} == {3}
+    assert (done["kind"], done["tokens"], done["notes"]) == ("done", len(tokens), [])
+    assert done["finish"] in ("stop", "length")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "no model"),
+        (["mini"], "an architecture without weights"),
+        (["CHECKPOINT", "--temperature", "hot"], "temperature = 'hot' is not allowed"),
+        (["CHECKPOINT", "--top", "-1"], "--top must be 0 or more"),
+        (["CHECKPOINT", "--top", "x"], "--top"),
+    ],
+)
+def test_generate_refuses_in_one_line(run: Any, checkpoint: Path, arguments: list[str], says: str) -> None:
+    given = [str(checkpoint) if argument == "CHECKPOINT" else argument for argument in arguments]
+    for language in ("en", "zh"):
+        ran = run("generate", *given, "--lang", language, stdin="x")
+        assert ran.status == 2
+        assert ran.out == ""
+        assert ran.err.count("\n") == 1
+        assert language == "zh" or says in ran.err
+
+
+def test_a_prompt_too_long_is_cut_and_said(run: Any, checkpoint: Path) -> None:
+    ran = run("generate", checkpoint, *FLAGS, stdin="the cat sat on the mat " * 200)
+    assert ran.status == 0
+    assert "prompt tokens were left out" in ran.err
+
+
+def test_chat_answers_each_line_of_a_pipe(run: Any, checkpoint: Path) -> None:
+    ran = run("chat", checkpoint, *FLAGS, "--json", stdin="the cat\n\n/reset\nthe cat\n小狗\n/quit\nnever said\n")
+    first, again, third = ran.objects()
+    assert ran.status == 0
+    assert first["content"] == again["content"] == greedy(checkpoint, "the cat", 8, as_chat=True)
+    assert third["content"] != greedy(checkpoint, "小狗", 8, as_chat=True)  # it heard the message before
+    assert {answer["role"] for answer in (first, again, third)} == {"assistant"}
+
+
+def test_chat_streams_plain_text_to_stdout_and_talks_on_stderr(run: Any, checkpoint: Path) -> None:
+    ran = run("chat", checkpoint, *FLAGS, stdin="the cat\n")
+    assert ran.out == greedy(checkpoint, "the cat", 8, as_chat=True) + "\n"
+    assert "/help" in ran.err
+
+
+def test_chat_settings_change_by_commands(run: Any, checkpoint: Path) -> None:
+    lines = "/temperature 0\n/max-new-tokens 5\n/top_p\n/temperature hot\n/dance\n/system be brief\n/help\nthe cat\n"
+    ran = run("chat", checkpoint, stdin=lines)
+    assert "temperature = 0.0" in ran.err
+    assert "top_p = 0.9 (now)" in ran.err
+    assert "temperature = 'hot' is not allowed" in ran.err
+    assert "/dance: no such command" in ran.err
+    assert "/repetition_penalty 1.0" in ran.err
+    engine = Engine.open(checkpoint, device="cpu")
+    messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "the cat"}]
+    expected = engine.chat(messages, SampleConfig(temperature=0, max_new_tokens=5))
+    assert ran.out == "".join(token.text for token in expected) + "\n"
+
+
+def test_chat_with_a_pretrained_model_continues(run: Any, tmp_path: Path) -> None:
+    saved = save_tiny(tmp_path, metadata={"objective": "pretrain"})
+    ran = run("chat", saved, *FLAGS, stdin="the cat\n")
+    assert "only pretrained" in ran.err
+    assert ran.out == greedy(saved, "the cat", 8) + "\n"
+
+
+def test_bytes_that_are_no_text_are_replaced(run: Any, checkpoint: Path) -> None:
+    assert run("chat", checkpoint, *FLAGS, stdin="\udcff\udcfe cat\n").status == 0
+    assert run("generate", checkpoint, *FLAGS, stdin="\udcff").status == 0
+
+
+@pytest.mark.parametrize("name", MODEL_PRESETS)
+def test_params_add_up(run: Any, name: str) -> None:
+    (data,) = run("model", "params", name, "--json").objects()
+    assert sum(group["parameters"] for group in data["groups"]) == data["parameters"]
+    assert data["parameters"] == MODEL_PRESETS[name].parameter_count()
+    assert sum(group["share"] for group in data["groups"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_params_as_a_table(run: Any, checkpoint: Path) -> None:
+    lines = run("model", "params", checkpoint).out.splitlines()
+    assert lines[0].split() == ["tensor", "shape", "times", "parameters", "share"]
+    (row,) = [line.split() for line in lines if "k_proj" in line]
+    assert row[:6] == ["model.layers.*.self_attn.k_proj.weight", "16", "×", "32", "2", "1,024"]
+    assert lines[-1].split()[0] == "together"
+
+
+def test_info_of_a_checkpoint_and_a_preset(run: Any, checkpoint: Path) -> None:
+    (data,) = run("model", "info", checkpoint, "--json").objects()
+    assert data["metadata"] == {"path": str(checkpoint), "objective": "sft", "step": 100}
+    assert data["config"]["hidden_size"] == 32
+    assert data["cache_bytes_per_token_float32"] == 2 * 2 * 2 * 8 * 4
+    text = run("model", "info", "minimind3", "--lang", "zh").out
+    assert "63,912,192" in text
+    assert "255.6 MB (float32)" in text
+    assert "num_experts" not in text
+    assert "num_experts" in run("model", "info", "minimind3-moe").out
+
+
+def test_bench_decode_compares_equal_texts(run: Any, checkpoint: Path) -> None:
+    flags = ("--tokens", "6", "--prompt", "9", "--repeat", "1")
+    (data,) = run("bench", "decode", checkpoint, *flags, "--json").objects()
+    assert data["same_tokens"] is True
+    assert data["ratio"] == pytest.approx(
+        data["cached_tokens_per_second"] / data["uncached_tokens_per_second"], rel=0.05
+    )
+    assert "the same tokens" in run("bench", "decode", "nano", *flags).out
+    assert "exceed" in run("bench", "decode", checkpoint, "--prompt", "1000").err
+    assert run("bench", "decode", checkpoint, "--repeat", "0").status == 2
+
+
+def test_commands_load_no_torch_before_they_run() -> None:
+    code = "import sys; from minimind.commands import generate, chat, model, bench; import minimind.benchmarks.decode"
+    code += "; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
