@@ -170,10 +170,12 @@ class ListTable(Painted, can_focus=True):
         room = max(1, height - 1)
         self._first = max(0, min(self._first, self._cursor, len(self._items) - room))
         self._first = max(self._first, self._cursor - room + 1)
-        heading = self._line([self.t(column.key) for column in self._columns], shown, widths)
-        if len(self._items) > room:
-            place = f" {self._cursor + 1}/{len(self._items)}"
-            heading = fit(heading, max(0, width - len(place))) + place
+        heads = [self.t(column.key) for column in self._columns]
+        if len(self._items) > room and shown:
+            heads[shown[0] if widths[0] > 12 else shown[min(1, len(shown) - 1)]] += (
+                f" {self._cursor + 1}/{len(self._items)}"
+            )
+        heading = self._line(heads, shown, widths)
         rows: list[Row] = [[(heading, "heading")]]
         for number in range(self._first, min(len(self._items), self._first + room)):
             rows.append(self._row(number, shown, widths, width))
