@@ -74,14 +74,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_run(add("pause", _pause, "pause after the current step, memory is kept / 当前步后暂停，内存保留"))
     resume = add("resume", _resume, "go on: after a pause, or from the newest checkpoint / 继续：从暂停处或最新检查点")
     _add_run(resume)
-    resume.add_argument(
-        "--take-over",
-        action="store_true",
-        help="also if it was started on another machine that is gone / 即使它在另一台（已不在的）机器上启动",
-    )
+    _add_take_over(resume)
     _add_run(add("save", _save, "save a checkpoint now / 立即保存检查点"))
     remove = add("rm", _remove, "delete runs with their checkpoints / 删除训练及其检查点")
     remove.add_argument("runs", nargs="+", metavar="RUN", help=_RUN_HELP)
+    _add_take_over(remove)
     remove.add_argument("--yes", action="store_true", help="do not ask / 不再确认")
     compare = add("compare", _compare, "two runs side by side / 并排比较两个训练")
     compare.add_argument("runs", nargs=2, metavar="RUN", help=_RUN_HELP)
@@ -92,6 +89,14 @@ _RUN_HELP = "id, its beginning or last part, name, path, or 'last' / 编号、�
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="RUN", help=_RUN_HELP)
+
+
+def _add_take_over(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--take-over",
+        action="store_true",
+        help="also if it was started on another machine that is gone / 即使它在另一台（已不在的）机器上启动",
+    )
 
 
 def _list(_arguments: argparse.Namespace, output: Output) -> int:
@@ -203,11 +208,11 @@ def _resume(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _remove(arguments: argparse.Namespace, output: Output) -> int:
-    directories = [find_run(text) for text in arguments.runs]
+    directories = list(dict.fromkeys(find_run(text) for text in arguments.runs))
     if not arguments.yes:
         _confirm(directories, output)
     for directory in directories:
-        delete_run(directory)
+        delete_run(directory, take_over=arguments.take_over)
         output.emit({"deleted": str(directory)}, output.pick(f"deleted {directory.name}", f"已删除 {directory.name}"))
     return 0
 

@@ -296,12 +296,12 @@ def _by_signal(number: int, left: dict[str, Any], stop_requested: bool) -> _Find
         return (
             "killed",
             Text(
-                f"killed ({name}); meanwhile the system was ending processes for want of memory",
-                f"被终止（{name}）；期间系统正因内存不足而结束进程",
+                f"ended by {name}; meanwhile the system was ending processes for want of memory",
+                f"被 {name} 结束；期间系统正因内存不足而终止进程",
             ),
             RESUME,
         )
-    return "killed", Text(f"killed ({name})", f"被终止（{name}）"), RESUME
+    return "killed", Text(f"ended by {name}", f"被 {name} 结束"), RESUME
 
 
 def _without_trace(directory: Path, processes: RunProcesses | None) -> RunStatus:
@@ -311,7 +311,7 @@ def _without_trace(directory: Path, processes: RunProcesses | None) -> RunStatus
         return RunStatus("created", Text("not started yet", "尚未启动"), Text("start it", "可以启动"))
     if shim is None:
         reason = Text("ended without a trace", "已结束，但没有留下任何记录")
-    elif shim.host != host_name():
+    elif shim.host != host_name() and shim.boot != boot_id():
         host = clean_line(shim.host, 100)
         return RunStatus(
             "elsewhere",

@@ -210,16 +210,23 @@ def find_run(text: str, root: Path | None = None) -> Path:
     )
 
 
-def delete_run(run_directory: Path | str) -> None:
-    """Delete a run with its checkpoints, for good. Raises UserError for one that lives or that is not a run."""
+def delete_run(run_directory: Path | str, *, take_over: bool = False) -> None:
+    """Delete a run with its checkpoints, for good. Raises UserError for one that lives or that is not a run, and for
+    one started on another machine unless `take_over`.
+    """
     directory = Path(run_directory).absolute()
     if not (directory.parent == paths.runs() and _is_run(directory)):
         RunView(directory)  # outside the person's runs only what is certainly one is deleted
     status = status_of(directory)
-    if status.live or status.state == "elsewhere":
+    if status.state == "elsewhere" and not take_over:
         raise UserError(
-            f"{directory.name}: not deleted, {status.reason.en}: stop it first",
-            f"{directory.name}：没有删除，{status.reason.zh}：请先停止它",
+            f"{directory.name}: not deleted, {status.reason.en}: take it over if that machine is gone",
+            f"{directory.name}：没有删除，{status.reason.zh}：若那台机器已不在，可以接管",
+        )
+    if status.live:
+        raise UserError(
+            f"{directory.name}: not deleted, it is running ({status.reason.en}): stop it first",
+            f"{directory.name}：没有删除，它正在运行（{status.reason.zh}）：请先停止它",
         )
     try:
         lock = take_lock(directory / LOCK, 0.5)

@@ -39,9 +39,7 @@ from minimind.training.run_files import (
     LOG,
     PROCESSES,
     RUN_VARIABLE,
-    read_json,
     take_lock,
-    whole_number,
     write_atomic,
 )
 
@@ -132,7 +130,11 @@ class Supervisor:
             ).pid
         finally:
             os.close(log)
-        self._write_processes()
+        try:
+            self._write_processes()
+        except OSError:
+            self._kill_trainer()  # what cannot be found again must not go on
+            raise
 
     def watch(self) -> None:
         """Return when the trainer has ended, one way or another."""
@@ -179,7 +181,6 @@ class Supervisor:
         return Control(control.sequence, learning_rate=control.learning_rate)
 
     def _write_processes(self) -> None:
-        before = whole_number((read_json(self._directory / PROCESSES) or {}).get("starts")) or 0
         trainer = identify(self._trainer)._asdict() if self._trainer else None
         write_atomic(
             self._directory / PROCESSES,
@@ -187,7 +188,6 @@ class Supervisor:
                 "shim": identify(os.getpid())._asdict(),
                 "trainer": trainer,
                 "lock_reliable": self._lock_reliable,
-                "starts": before + (trainer is None),
                 "started": time.time(),
             },
             durable=True,
@@ -222,11 +222,15 @@ class Supervisor:
         wish_over = self._told_to_end or now - self._stop_seen >= self._order.wish_seconds
         if control.force or (self._terminated is not None and now - self._terminated >= self._order.grace_seconds):
             self._escalated = True
-            # Not reaped yet, so its pid, and the group it leads, cannot belong to anybody else.
-            os.killpg(self._trainer, signal.SIGKILL)
+            self._kill_trainer()
         elif wish_over and self._terminated is None:
             self._terminated = now
             os.kill(self._trainer, signal.SIGTERM)
+
+    def _kill_trainer(self) -> None:
+        """End the trainer and its process group: not reaped yet, it keeps its pid from belonging to anybody else."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # its end came before the signal
+            os.killpg(self._trainer, signal.SIGKILL)
 
     def _sweep(self) -> tuple[int, int]:
         """End the adopted orphans; returns how many had to be killed and how many could not be."""

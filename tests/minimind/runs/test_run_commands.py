@@ -138,7 +138,8 @@ def test_without_following_the_past_is_printed_and_no_more(runs: Runs, run_direc
 
 def test_ctrl_c_leaves_the_run_going_and_says_so(run_directory: Path, fake, until) -> None:
     launch.launch(run_directory, command=fake(run_directory))
-    program = "import sys; from minimind import cli; cli.COMMANDS = ('runs',); sys.exit(cli.main())"
+    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from minimind import cli; cli.COMMANDS = ('runs',); sys.exit(cli.main())"
     watcher = subprocess.Popen(
         [sys.executable, "-c", program, "runs", "watch", run_directory.name],
         stdout=subprocess.PIPE,
@@ -210,7 +211,7 @@ def test_several_are_deleted_or_none(runs: Runs, home: Path) -> None:
     first, second = (create_run(TrainConfig()).directory for _ in range(2))
     assert runs("rm", first.name, "nobody", "--yes")[0] == 2
     assert first.exists()
-    assert runs("rm", first.name, second.name, "--yes")[0] == 0
+    assert runs("rm", first.name, second.name, "last", str(first), "--yes")[0] == 0
     assert not first.exists()
     assert not second.exists()
 

@@ -69,10 +69,10 @@ ASKED = {"stop_requested": True}
         ({"code": 12}, None, "out-of-memory", "not enough memory"),
         ({"code": None, "signal": 9, "oom_kill": "cgroup"}, None, "out-of-memory", "killed by the system for memory"),
         ({"code": None, "signal": 9, "oom_kill": "machine"}, None, "killed", "meanwhile the system was ending"),
-        ({"code": None, "signal": 9}, None, "killed", "killed (SIGKILL)"),
-        ({"code": None, "signal": 11, "oom_kill": "cgroup"}, None, "killed", "killed (SIGSEGV)"),
-        ({"code": None, "signal": 99}, None, "killed", "killed (signal 99)"),
-        ({"code": None, "signal": 15}, None, "killed", "killed (SIGTERM)"),
+        ({"code": None, "signal": 9}, None, "killed", "ended by SIGKILL"),
+        ({"code": None, "signal": 11, "oom_kill": "cgroup"}, None, "killed", "ended by SIGSEGV"),
+        ({"code": None, "signal": 99}, None, "killed", "ended by signal 99"),
+        ({"code": None, "signal": 15}, None, "killed", "ended by SIGTERM"),
         ({"code": None, "signal": 15, **ASKED}, None, "stopped", "before it could save"),
         ({"code": None, "signal": 9, **ASKED, "escalated": True}, None, "stopped", "ended by force"),
         ({"code": 0, **ASKED}, None, "stopped", "stopped as asked"),
@@ -120,7 +120,10 @@ def test_without_a_trace_is_called_lost_and_says_why(run_directory: Path) -> Non
 
 
 def test_another_machines_run_is_left_alone(run_directory: Path) -> None:
-    put_processes(run_directory, host="gpu-7\x1b[2J")
+    # Another name on the same boot is another container of this machine, whose locks we see: that run is lost.
+    put_processes(run_directory, host="gpu-7")
+    assert status_of(run_directory).state == "lost"
+    put_processes(run_directory, host="gpu-7\x1b[2J", boot="another")
     status = status_of(run_directory)
     assert (status.state, status.live, status.resumable) == ("elsewhere", False, False)
     assert "gpu-7␛[2J" in status.reason.en

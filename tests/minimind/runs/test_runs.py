@@ -143,7 +143,7 @@ def test_a_living_run_is_not_deleted(home: Path) -> None:
     run = create_run(TrainConfig())
     descriptor = os.open(run.directory / "run.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with pytest.raises(UserError, match=r"not deleted, starting.*stop it first"):
+    with pytest.raises(UserError, match=r"not deleted, it is running \(starting\): stop it first"):
         delete_run(run.directory)
     assert run.directory.exists()
     os.close(descriptor)

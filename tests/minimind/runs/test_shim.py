@@ -89,6 +89,25 @@ def test_a_disk_full_at_the_end_is_given_time(run_directory: Path) -> None:
     assert json.loads((run_directory / "exit.json").read_text())["signal"] == signal.SIGKILL
 
 
+def test_a_trainer_that_cannot_be_written_down_is_not_left_running(run_directory: Path) -> None:
+    real = shim.write_atomic
+
+    def write_atomic(path: Path, data: dict[str, object], *, durable: bool = False) -> None:
+        if path.name == "proc.json" and data["trainer"] is not None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, data, durable=durable)
+
+    def prepare() -> None:
+        shim.write_atomic = write_atomic
+
+    answer, pid = supervise(run_directory, [sys.executable, "-S", "-c", "import time; time.sleep(60)"], prepare)
+    assert answer == shim.FAILED + b"[Errno 28] No space left on device"
+    os.waitpid(pid, 0)
+    status = status_of(run_directory)
+    assert (status.state, status.live) == ("failed", False)
+    assert "No space left" in status.reason.en
+
+
 def test_what_a_starter_left_ignored_or_blocked_does_not_matter(run_directory: Path) -> None:
     """SIGCHLD ignored by the starter would make the kernel drop the trainer's exit status."""
 

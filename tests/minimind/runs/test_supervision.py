@@ -385,11 +385,17 @@ def test_relative_paths_start_where_the_run_was_asked_for(
 
 
 def test_another_machines_run_is_taken_over_only_when_told(run_directory: Path, fake, until) -> None:
-    stranger = identify(os.getpid())._asdict() | {"host": "gpu-7", "start": "1"}
+    stranger = identify(os.getpid())._asdict() | {"host": "gpu-7", "boot": "7", "start": "1"}
     (run_directory / "proc.json").write_text(json.dumps({"shim": stranger, "trainer": stranger}))
     with pytest.raises(UserError, match="started on gpu-7"):
         launch.resume(run_directory, command=fake(run_directory))
-    with pytest.raises(UserError, match="not deleted"):
+    with pytest.raises(UserError, match="not deleted, started on gpu-7"):
         delete_run(run_directory)
     launch.resume(run_directory, take_over=True, command=fake(run_directory, steps=3))
     until(lambda: status_of(run_directory).state == "finished")
+    (run_directory / "proc.json").write_text(json.dumps({"shim": stranger, "trainer": stranger}))
+    for name in ("exit.json", "final.json"):
+        (run_directory / name).unlink()
+    assert status_of(run_directory).state == "elsewhere"
+    delete_run(run_directory, take_over=True)
+    assert not run_directory.exists()
