@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from minimind import paths
 from minimind.config import TrainConfig, add_flags, given_flags, read_settings
+from minimind.data.catalogue import resolve
 from minimind.errors import UserError
 from minimind.training.recommend import recommended_config
 
@@ -43,10 +45,5 @@ def training_config(arguments: argparse.Namespace) -> TrainConfig:
         given[name.strip()] = value.strip()
     config = recommended_config(arguments.objective, given | given_flags(arguments, TrainConfig))
     for source in config.data:
-        path = Path(source)
-        if source != "embedded" and not path.is_file():
-            raise UserError(
-                f"data = {source!r}: no such data set or file (`minimind data list` shows the data sets)",
-                f"data = {source!r}：没有这个数据集或文件（`minimind data list` 可列出数据集）",
-            )
+        resolve(source, paths.data())
     return config

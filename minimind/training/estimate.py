@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import torch
 
+from minimind import paths
 from minimind.config import TrainConfig
-from minimind.data.shards import EMBEDDED
-from minimind.errors import UserError
+from minimind.data.catalogue import EMBEDDED, resolve
 from minimind.hardware import peak_memory
-from minimind.safe_text import clean_line
 from minimind.training.evaluate import first_tokens, held_out, samples
 from minimind.training.loop import SAMPLE_TOKENS, Job
 from minimind.training.prepare import build_job
@@ -119,6 +118,7 @@ def estimate(config: TrainConfig, cache: Path, seconds: float = PROBE_SECONDS) -
 
     Raises UserError for what a run would refuse too.
     """
+    config = config.replace(data=[resolve(source, paths.data()) for source in config.data])
     scale = _data_scale(config)
     sources = tuple(source if source == EMBEDDED else str(_part_of(Path(source), cache)) for source in config.data)
     job, _ = build_job(config.replace(data=sources), cache=cache, embedded_bytes=round(_embedded_bytes(config)))
@@ -150,25 +150,14 @@ def _data_scale(config: TrainConfig) -> float:
     """How many times the data of the run are larger than those of the estimate."""
     whole = part = 0.0
     for source in config.data:
-        size = config.data_megabytes * 1e6 if source == EMBEDDED else float(_size(Path(source)))
+        size = config.data_megabytes * 1e6 if source == EMBEDDED else float(Path(source).stat().st_size)
         whole, part = whole + size, part + min(size, _SAMPLE_BYTES)
     return whole / max(part, 1.0)
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        name = clean_line(str(path))
-        raise UserError(
-            f"{name} cannot be read: {error.strerror}: name a file or a data set (`minimind data list`)",
-            f"{name} 读不出来：{error.strerror}：请指定文件或数据集（`minimind data list`）",
-        ) from None
-
-
 def _part_of(path: Path, cache: Path) -> Path:
-    """A file with the first whole lines of `path`; the file itself where it is small. Raises UserError."""
-    if _size(path) <= _SAMPLE_BYTES:
+    """A file with the first whole lines of `path`; the file itself where it is small."""
+    if path.stat().st_size <= _SAMPLE_BYTES:
         return path
     cache.mkdir(parents=True, exist_ok=True)
     part = cache / f"estimate-{path.name}"

@@ -13,7 +13,7 @@ import torch
 from minimind import __version__
 from minimind.config import MODEL_PRESETS, PRESET_TOKENIZERS, ModelConfig, TrainConfig
 from minimind.data import packing, shards
-from minimind.data.shards import EMBEDDED
+from minimind.data.catalogue import EMBEDDED
 from minimind.data.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 from minimind.errors import UserError
 from minimind.events import Text
