@@ -17,7 +17,21 @@ from minimind.language import from_locale
 from minimind.safe_text import clean_line
 
 # Each is a module of minimind.commands with `register(subparsers)`; none imports torch before it runs.
-COMMANDS = ("train", "runs", "estimate", "generate", "chat", "model", "data", "tokenizer", "bench", "doctor")
+COMMANDS = (
+    "train",
+    "runs",
+    "estimate",
+    "generate",
+    "chat",
+    "model",
+    "data",
+    "tokenizer",
+    "bench",
+    "doctor",
+    "export",
+    "import_model",
+    "download",
+)
 
 Register = Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], None]
 """Adds one command's parser, which sets `run` to a function of the parsed arguments and the `Output`."""

@@ -37,6 +37,16 @@ def runs() -> Path:
     return home() / "runs"
 
 
+def models() -> Path:
+    """Downloaded models, one folder each."""
+    return home() / "models"
+
+
+def datasets() -> Path:
+    """Downloaded data sets, one file each."""
+    return home() / "datasets"
+
+
 def cache() -> Path:
     """What can be made again: tokenised shards, probes of the machine."""
     return home() / "cache"

@@ -56,6 +56,11 @@ def is_adapter_folder(path: Path) -> bool:
     return (path / PEFT_CONFIG).is_file()
 
 
+def names_adapter(path: Path) -> bool:
+    """Whether `path` is a PEFT folder or a LoRA file. Raises UserError for a file that is neither that nor weights."""
+    return is_adapter_folder(path) or (path.is_file() and is_adapter(read_weights(path)))
+
+
 def read_adapter(path: Path) -> Adapter:
     """An adapter from a MiniMind LoRA file or a PEFT folder. Raises UserError that says what it is instead."""
     if is_adapter_folder(path):

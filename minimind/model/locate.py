@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minimind import paths
+from minimind import hub, paths
 from minimind.config import MODEL_PRESETS
 from minimind.errors import UserError
 from minimind.events import Text
@@ -30,7 +30,7 @@ def locate_model(name: str | Path) -> Path:
     """The directory with the weights that `name` means, or the file where it is one by itself.
 
     A directory of a model, or a file in it; a released weights file or adapter (``.pth``); a run's directory, its id or the beginning of it, which mean its newest
-    valid checkpoint; the name of a model that comes with the package. Raises UserError where there is none.
+    valid checkpoint; the name of a model that comes with the package or was downloaded. Raises UserError where there is none.
     """
     path = Path(name).expanduser()
     if path.is_file() and path.suffix in PYTORCH_SUFFIXES and path.name != _OF_A_FOLDER:
@@ -46,8 +46,14 @@ def locate_model(name: str | Path) -> Path:
     text = str(name)
     if text in shipped_models():
         return paths.shipped_models() / text
+    downloaded = hub.downloaded_model(text)
+    if downloaded is not None:
+        return downloaded
     if text in MODEL_PRESETS:
         raise _no_model(text, Text("it is an architecture without weights: train it", "它只是结构，没有权重：请先训练"))
+    if hub.is_released(text):
+        fetch = f"`minimind download {text}`"
+        raise _no_model(text, Text(f"it is not here yet: {fetch}", f"它还没有下载：{fetch}"))
     if len(path.parts) != 1:
         raise _no_model(text, Text("there is no such directory", "没有这个目录"))
     try:

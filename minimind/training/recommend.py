@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from minimind import hub
 from minimind.config import MODEL_PRESETS, TrainConfig, train_preset
 from minimind.declaration import read_settings
 from minimind.errors import UserError
@@ -37,8 +39,9 @@ def recommended_config(objective: str, given: Mapping[str, Any]) -> TrainConfig:
     """`given` settings (values or text), completed by those measured to be good for the model and the objective.
 
     A duration that is given (steps, minutes or epochs) replaces the recommended one. A run or checkpoint to start from
-    is resolved to its directory, so that the run keeps its starting point whatever becomes of the name. Raises
-    UserError for settings that are refused, and for fine-tuning that names no model to start from.
+    is resolved to its directory, a downloaded data set to its file, so that the run keeps its starting point whatever
+    becomes of the name. Raises UserError for settings that are refused, and for fine-tuning that names no model to
+    start from.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     if objective != "pretrain" and "model" not in chosen:
@@ -53,4 +56,11 @@ def recommended_config(objective: str, given: Mapping[str, Any]) -> TrainConfig:
         values = {name: value for name, value in values.items() if name not in _DURATIONS}
     if model not in MODEL_PRESETS:
         chosen["model"] = str(locate_model(model).absolute())
-    return TrainConfig.from_dict(values | chosen | {"objective": objective})
+    config = TrainConfig.from_dict(values | chosen | {"objective": objective})
+    return config.replace(data=tuple(map(_data_file, config.data)))
+
+
+def _data_file(name: str) -> str:
+    """The file of a downloaded data set; any other name, and that of a file which is there, as it is."""
+    downloaded = None if Path(name).is_file() else hub.downloaded_dataset(name)
+    return name if downloaded is None else str(downloaded)
