@@ -1,0 +1,189 @@
+"""The app's process in a real terminal: what it refuses, what it leaves behind, and what it does not import."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from minimind_tui import terminal
+from minimind_tui.settings import Settings
+from tests.e2e.terminal import Terminal
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "minimind_tui"]
+COLOR_CODE = re.compile(rb"\x1b\[[0-9;]*?\b(?:3[0-7]|4[0-7]|9[0-7]|10[0-7]|[34]8;[25])[0-9;]*m")
+
+
+def environment(home: Path, **extra: str) -> dict[str, str]:
+    return {"MINIMIND_HOME": str(home), "PYTHONPATH": str(ROOT), "LANG": "en_US.UTF-8"} | extra
+
+
+def run_without_terminal(arguments: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    full = {"PATH": os.environ["PATH"]} | dict(env)
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=full,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_piped_it_names_the_commands_that_need_no_terminal(home: Path) -> None:
+    for lang, words in (("en_US.UTF-8", "needs a terminal"), ("zh_CN.UTF-8", "都要是终端")):
+        done = run_without_terminal([], environment(home, TERM="xterm-256color", LANG=lang, PYTHONUTF8="1"))
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1
+        assert words in done.stderr
+        assert "minimind runs list" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--lang", "fr"], "--lang"),
+        (["--nosuch"], "--nosuch"),
+        (["sing"], "sing"),
+        (["learn", "a", "b"], "b"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_one_line(home: Path, arguments: list[str], words: str) -> None:
+    done = run_without_terminal(arguments, environment(home))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_version_and_help_need_no_terminal(home: Path) -> None:
+    assert run_without_terminal(["--version"], environment(home)).stdout.startswith("minimind-tui ")
+    assert "--lang" in run_without_terminal(["--help"], environment(home, PYTHONUTF8="1")).stdout
+
+
+def test_a_dumb_terminal_is_refused(home: Path) -> None:
+    with Terminal(COMMAND, environment(home, TERM="dumb")) as screen:
+        assert screen.wait_for_exit() == 2
+        assert "TERM=dumb cannot draw" in screen.text
+        assert b"\x1b[" not in screen.raw
+
+
+@pytest.mark.parametrize(("place", "words"), [("learn", "no lesson 'nosuch'"), ("runs", "there are no runs")])
+def test_a_place_that_is_not_there_is_refused_before_the_screen_is_taken(home: Path, place: str, words: str) -> None:
+    with Terminal([*COMMAND, place, "nosuch"], environment(home)) as screen:
+        assert screen.wait_for_exit() == 2
+        assert words in screen.text
+        assert b"\x1b[?1049h" not in screen.raw
+
+
+def test_it_starts_in_the_chosen_language_and_quits_cleanly(home: Path) -> None:
+    with Terminal([*COMMAND, "--lang", "zh"], environment(home), columns=80, rows=24) as screen:
+        screen.wait_for("训练你的第一个模型")
+        screen.press("q")
+        assert screen.wait_for_exit() == 0
+        assert screen.raw.count(b"\x1b[?1049h") == screen.raw.count(b"\x1b[?1049l") == 1
+        assert b"\x1b[?25h" in screen.raw[screen.raw.rindex(b"\x1b[?1049l") - 400 :]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_leaves_the_terminal_in_order(home: Path, number: signal.Signals, status: int) -> None:
+    with Terminal(COMMAND, environment(home), columns=80, rows=24) as screen:
+        screen.wait_for("Train your first model")
+        screen.process.send_signal(number)
+        assert screen.wait_for_exit() == status
+        for mode in (b"1049", b"1000", b"1003", b"2004"):
+            switched = re.findall(rb"\x1b\[\?" + mode + rb"([hl])", screen.raw)
+            assert not switched or switched[-1] == b"l", mode
+
+
+def test_under_no_color_no_colour_is_sent(home: Path) -> None:
+    with Terminal(COMMAND, environment(home, NO_COLOR="1"), columns=80, rows=24) as screen:
+        screen.wait_for("Train your first model")
+        screen.press("down", "down", "f1")
+        screen.wait_for("Everywhere")
+        screen.press("f1")
+        screen.wait_for("Train your first model")
+        screen.press("q")
+        screen.wait_for_exit()
+        assert COLOR_CODE.search(bytes(screen.raw)) is None
+    with Terminal(COMMAND, environment(home), columns=80, rows=24) as screen:
+        screen.wait_for("Train your first model")
+        assert COLOR_CODE.search(bytes(screen.raw)) is not None  # the test above can fail
+
+
+def test_the_home_screen_is_up_before_anything_heavy(home: Path) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from minimind_tui.app import MiniMindApp\n"
+        "async def look():\n"
+        "    app = MiniMindApp(language='en')\n"
+        "    async with app.run_test(size=(80, 24)) as pilot:\n"
+        "        for _ in range(100):\n"
+        "            await pilot.pause(0.05)\n"
+        "            if app.screen.has_class('-no-runs'): break\n"
+        "asyncio.run(look())\n"
+        "print(sorted({'torch', 'numpy', 'tokenizers', 'safetensors', 'plotext', 'pygments', 'pynvml'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]} | environment(home),
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_ctrl_z_and_back_draws_the_screen_again(home: Path) -> None:
+    with Terminal(COMMAND, environment(home), columns=80, rows=24) as screen:
+        screen.wait_for("Train your first model")
+        screen.press("ctrl+z")
+        end = time.monotonic() + 10
+        while os.waitid(os.P_PID, screen.process.pid, os.WSTOPPED | os.WNOWAIT | os.WNOHANG) is None:
+            assert time.monotonic() < end
+            screen.pump(0.05)
+        before = len(screen.raw)
+        assert b"\x1b[?1049l" in screen.raw
+        screen.process.send_signal(signal.SIGCONT)
+        screen.wait_until(lambda _text: b"Train your first model" in screen.raw[before:], "the action again")
+        screen.press("q")
+        assert screen.wait_for_exit() == 0
+
+
+def test_a_lost_terminal_ends_the_app(home: Path) -> None:
+    code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "import minimind_tui.app as app; app._WATCHDOG_SECONDS = 0.2\n"
+        "app.signal.SIGHUP = signal.SIGUSR1\n"  # as under nohup: nobody hears the hang-up
+        "from minimind_tui.command_line import main; raise SystemExit(main([]))"
+    )
+    screen = Terminal([sys.executable, "-c", code], environment(home), columns=80, rows=24)
+    screen.wait_for("Train your first model")
+    os.close(screen._master)
+    assert screen.process.wait(20) != 0
+
+
+def test_what_textual_reads_is_set_and_what_a_person_set_stays() -> None:
+    env: dict[str, str] = {}
+    terminal.prepare(env, Settings())
+    assert env["TEXTUAL_ANIMATIONS"] == "none"
+    assert "TEXTUAL_COLOR_SYSTEM" not in env
+    assert "TEXTUAL_FPS" not in env
+    env = {"SSH_CONNECTION": "1 2 3 4", "TEXTUAL_ANIMATIONS": "full"}
+    terminal.prepare(env, Settings(color="256"))
+    assert env["TEXTUAL_ANIMATIONS"] == "full"
+    assert env["TEXTUAL_COLOR_SYSTEM"] == "256"
+    assert int(env["TEXTUAL_FPS"]) < 60
+    assert terminal.lacks_braille({"TERM": "linux"})
+    assert not terminal.lacks_braille({"TERM": "xterm-256color"})
