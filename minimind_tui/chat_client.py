@@ -20,8 +20,9 @@ from typing import Any, Literal, TypeAlias
 
 from minimind.events import Text
 from minimind.safe_text import clean, clean_line
+from minimind.training.launch import trainer_environment
 
-WORKER = (sys.executable, "-m", "minimind.inference.worker")
+WORKER = (sys.executable, "-P", "-m", "minimind.inference.worker")
 LONGEST_LINE = 8 * 1024 * 1024
 LONGEST_QUEUE = 4096
 KEPT_ERRORS = 8192
@@ -95,6 +96,7 @@ class ChatClient:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                env=trainer_environment(),
                 limit=LONGEST_LINE,
                 start_new_session=True,
             )

@@ -32,9 +32,15 @@ class SpokenButton(Speaker, Button):
         """Speak for the first time."""
         self.relabel()
 
+    def name_by(self, key: str) -> None:
+        """Take another name."""
+        self._key = key
+        self.relabel()
+
     def relabel(self) -> None:
         """Speak again."""
         self.label = f" {self.t(self._key)} "
+        self.refresh(layout=True)
 
 
 class Dialog(Speaker, ModalScreen[Answer]):

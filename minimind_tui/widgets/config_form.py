@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
-from textual.widgets import Checkbox, Input, Select, Static
+from textual.widgets import Input, Select, Static
 
 from minimind.config import Config, Declared, parse_value
 from minimind.errors import UserError
@@ -22,7 +22,7 @@ from minimind.safe_text import clean
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.phrase import Phrase
 
-Editor: TypeAlias = "Input | Checkbox | Select[str]"
+Editor: TypeAlias = "Input | Select[str]"
 
 
 def as_text(declared: Declared, value: Any) -> str:
@@ -31,6 +31,8 @@ def as_text(declared: Declared, value: Any) -> str:
         return ""
     if declared.type is tuple:
         return shlex.join(value)
+    if declared.type is bool:
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -57,7 +59,7 @@ class SettingRow(Speaker, Widget):
     SettingRow .setting-error { display: none; color: $error; padding: 0 1 0 3; height: auto; }
     SettingRow.-wrong .setting-error { display: block; }
     SettingRow.-changed .setting-name { text-style: bold; color: $accent; }
-    SettingRow Input, SettingRow Select, SettingRow Checkbox { width: 24; }
+    SettingRow Input, SettingRow Select { width: 24; }
     SettingRow Input { background: $surface; }
     SettingRow Input:focus { background: $panel; }
     """
@@ -72,12 +74,10 @@ class SettingRow(Speaker, Widget):
 
     def _make_editor(self, value: Any, suggestions: tuple[str, ...]) -> Editor:
         declared = self.declared
-        if declared.type is bool:
-            return Checkbox("", bool(value), compact=True)
-        if declared.about.choices:
-            return Select[str](
-                [(choice, choice) for choice in declared.about.choices], value=value, allow_blank=False, compact=True
-            )
+        choices = ("false", "true") if declared.type is bool else declared.about.choices
+        if choices:
+            shown = as_text(declared, value)
+            return Select[str]([(name, name) for name in choices], value=shown, allow_blank=False, compact=True)
         editor = Input(
             as_text(declared, value),
             placeholder="none" if declared.optional else "",
@@ -100,12 +100,15 @@ class SettingRow(Speaker, Widget):
     def typed(self) -> Any:
         """What the editor holds."""
         value = self.editor.value
-        return self._first if value is Select.NULL else value  # a Select has its value only once it is mounted
+        # A Select has its value only once it is mounted.
+        return as_text(self.declared, self._first) if value is Select.NULL else value
 
-    def put(self, value: Any) -> None:
-        """Show `value`, as the one the field came with."""
-        self._first = value
-        self.editor.value = as_text(self.declared, value) if isinstance(self.editor, Input) else value
+    def put(self, value: Any, first: Any) -> None:
+        """Show `value`; it counts as changed where it differs from `first`."""
+        self._first = first
+        shown = as_text(self.declared, value)
+        if shown != self.editor.value:
+            self.editor.value = shown
         self.mark()
 
     def mark(self, error: Text | None = None) -> None:
@@ -192,12 +195,12 @@ class ConfigForm(Speaker, VerticalScroll):
         """The row of the field `name`."""
         return self._rows[name]
 
-    def put(self, config: Config) -> None:
-        """Show the values of another config of the same class."""
+    def put(self, config: Config, first: Config | None = None) -> None:
+        """Show the values of another config of the same class; those that differ from `first` count as changed."""
         self._base = config
-        with self.prevent(Input.Changed, Select.Changed, Checkbox.Changed):
+        with self.prevent(Input.Changed, Select.Changed):
             for name, row in self._rows.items():
-                row.put(getattr(config, name))
+                row.put(getattr(config, name), getattr(first or config, name))
         self._last_typed = self._typed()
         self._set_problem(None)
 
@@ -248,7 +251,6 @@ class ConfigForm(Speaker, VerticalScroll):
 
     @on(Input.Changed)
     @on(Select.Changed)
-    @on(Checkbox.Changed)
     def _edited(self, event: Message) -> None:
         event.stop()
         typed = self._typed()

@@ -87,10 +87,12 @@ class RunOutcome(Speaker, Static):
     def _ended(self, snapshot: RunSnapshot) -> list[str]:
         status = snapshot.status
         lines = [self.say(status.reason), *(f"  {line}" for line in status.log_lines[-_LOG_LINES:])]
+        if status.state == "created":
+            return [*lines, self.t("run.resume_start")]
         if status.advice is not None and not (status.resumable and status.advice == RESUME):
             lines.append(self.say(status.advice))
         if status.resumable:
-            lines.append(self.t("run.resume_start" if status.state == "created" else "run.resume_key"))
+            lines.append(self.t("run.resume_key"))
         if status.state == "stopped" and self._can_fine_tune:
             lines.append(self.t("run.next_fine_tune"))
         return lines

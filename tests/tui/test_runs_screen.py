@@ -14,8 +14,7 @@ EMPTY = {"en": "No training run yet.", "zh": "还没有训练。"}
 STATES = {"en": ("finished", "lost"), "zh": ("已完成", "失去踪迹")}
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 50), (60, 16)])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (160, 50)), ("zh", (60, 16))])
 async def test_empty_then_full(language: Language, size: tuple[int, int]) -> None:
     app = MiniMindApp(language=language, target=("runs",))
     async with app.run_test(size=size, notifications=True) as pilot:

@@ -1,0 +1,296 @@
+"""A new run: what it will take on this machine, its settings, and one key to start it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Button, Input, Static
+
+from minimind import paths
+from minimind.config import MODEL_PRESETS, TrainConfig
+from minimind.errors import UserError
+from minimind.events import Text
+from minimind.safe_text import clean, clean_line
+from minimind.training.recommend import DEFAULT_MODEL, recommended_config
+from minimind_tui import estimate_client, supervisor
+from minimind_tui.estimate_client import Estimated
+from minimind_tui.figures import quantity, rough_duration, size
+from minimind_tui.screens.base import MiniMindScreen
+from minimind_tui.screens.dialog import SpokenButton
+from minimind_tui.screens.model_picker import ModelPicker
+from minimind_tui.widgets.config_form import ConfigForm
+
+MAIN_SETTINGS = (
+    "objective",
+    "model",
+    "data",
+    "data_megabytes",
+    "steps",
+    "minutes",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "device",
+)
+PATIENCE = 1.0
+"""Seconds without a change after which the settings are measured."""
+
+
+class NewRunScreen(MiniMindScreen):
+    """The form of a run, filled in with `values` (fields of TrainConfig) over what is recommended.
+
+    Raises UserError where `values` are refused.
+    """
+
+    TITLE_KEY = "new_run.title"
+    DEFAULT_CSS = """
+    NewRunScreen #what { height: auto; padding: 0 1; margin: 0 0 1 0; text-style: bold; }
+    NewRunScreen #estimate { height: 5; padding: 0 1; border-left: outer $primary; background: $surface; }
+    NewRunScreen #buttons { height: 1; margin: 1 1; }
+    NewRunScreen ConfigForm { border-top: solid $rule; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "start", "new_run.key.start", key_display="⏎"),
+        Binding("m,ctrl+t", "more", "new_run.key.more"),
+        Binding("o,ctrl+o", "model", "new_run.key.model"),
+        Binding("e,ctrl+r", "measure", "new_run.key.measure"),
+    ]
+
+    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        given = dict(values or {})
+        objective, model = str(given.pop("objective", "pretrain")), str(given.get("model", DEFAULT_MODEL))
+        # A checkpoint is looked at on a thread: until then the form shows what was given, alone.
+        self._given = None if model in MODEL_PRESETS else given
+        self._config = (
+            recommended_config(objective, given)
+            if self._given is None
+            else TrainConfig.from_dict(given | {"objective": objective})
+        )
+        self._advised = self._config
+        self._found: Estimated | None = None
+        self._problem: Text | None = None
+        self._wrong = False
+        self._measuring_since: float | None = None
+        self._starting = False
+        self._free_disk = self._free_memory = float("inf")
+
+    def compose_body(self) -> ComposeResult:
+        """What it is, what it takes, what can be done, and the settings."""
+        yield Static("", markup=False, id="what")
+        yield Static("", markup=False, id="estimate")
+        with Horizontal(id="buttons"):
+            yield SpokenButton("new_run.button.start", id="start", variant="primary")
+            yield SpokenButton("new_run.button.more", id="more")
+            yield SpokenButton("new_run.button.model", id="model")
+        yield ConfigForm(self._config, main=MAIN_SETTINGS, suggestions={"model": tuple(MODEL_PRESETS)})
+
+    def on_mount(self) -> None:
+        """Measure at once; Enter starts."""
+        self.query_one("#start").focus()
+        self.set_interval(1.0, self._tick)
+        self.relabel()
+        if self._given is None:
+            self._measure(0.0)
+        else:
+            self._advise(self._given, 0.0)
+
+    @property
+    def _form(self) -> ConfigForm:
+        return self.query_one(ConfigForm)
+
+    # --- words ------------------------------------------------------------------------------------------------------
+
+    def relabel(self) -> None:
+        """Speak again."""
+        self.query_one("#what", Static).update(Content(self._what()))
+        line = self.query_one("#estimate", Static)
+        words = clean("\n".join(self._estimate_lines()))
+        if str(line.content) != words:
+            line.update(Content(words))
+
+    def _what(self) -> str:
+        config = self._config
+        model = supervisor.model_title(config.model)
+        embedded = config.data == ("embedded",)
+        data = self.t("new_run.embedded") if embedded else clean_line(", ".join(Path(d).name for d in config.data), 120)
+        if config.objective == "pretrain" and embedded:
+            return self.t("new_run.first", model=model, size=size(config.data_megabytes * 1e6))
+        return self.t(f"new_run.{config.objective}", model=model, data=data)
+
+    def _estimate_lines(self) -> list[str]:
+        if self._starting:
+            return [self.t("new_run.starting")]
+        if self._wrong:
+            return [self.t("new_run.wrong")]
+        if self._measuring_since is not None:
+            seconds = int(time.monotonic() - self._measuring_since)
+            return [self.t("new_run.measuring", seconds=seconds)]
+        if self._problem is not None:
+            return [self.say(self._problem)]
+        found = self._found
+        if found is None:
+            return [self.t("new_run.waiting")]
+        low, high = (rough_duration(seconds, self.language) for seconds in (found.seconds_low, found.seconds_high))
+        lines = [
+            self.t("new_run.time", low=low, high=high, steps=f"{found.steps:,.0f}"),
+            self.t(
+                "new_run.model",
+                parameters=quantity(found.parameters),
+                tokens=quantity(found.tokens),
+                speed=quantity(found.tokens_per_second),
+            ),
+            self.t("new_run.room", memory=size(found.peak_memory_bytes), disk=size(found.disk_bytes)),
+            self.t("new_run.measured", device=found.device, dtype=found.dtype),
+        ]
+        if found.disk_bytes > self._free_disk:
+            lines.append(self.t("new_run.little_disk", free=size(self._free_disk)))
+        elif found.device == "cpu" and found.peak_memory_bytes > self._free_memory:
+            lines.append(self.t("new_run.little_memory", free=size(self._free_memory)))
+        return lines
+
+    def _tick(self) -> None:
+        """Count the seconds of a measurement."""
+        if self._measuring_since is not None:
+            self.relabel()
+
+    # --- measuring ----------------------------------------------------------------------------------------------------
+
+    @work(group="measure", exclusive=True)
+    async def _measure(self, patience: float) -> None:
+        self._found, self._problem, self._measuring_since = None, None, None
+        self.relabel()
+        await asyncio.sleep(patience)
+        config = self._config
+        self._measuring_since = time.monotonic()
+        self.relabel()
+        try:
+            self._free_disk, self._free_memory = await asyncio.to_thread(_free)
+            self._found = await estimate_client.measure(config, self.language)
+        except UserError as error:
+            self._problem = error.text
+        finally:
+            self._measuring_since = None
+        self.relabel()
+
+    @on(ConfigForm.Changed)
+    def _edited(self) -> None:
+        before, config = self._config, self._form.read()
+        self._wrong = config is None
+        if not isinstance(config, TrainConfig):
+            self.workers.cancel_group(self, "measure")
+            self.relabel()
+            return
+        self._config = config
+        if (config.objective, config.model) == (before.objective, before.model):
+            self._measure(PATIENCE)
+        else:
+            self.workers.cancel_group(self, "measure")
+            self._advise({"model": config.model, "data": config.data}, PATIENCE)
+
+    @work(group="advise", exclusive=True)
+    async def _advise(self, given: Mapping[str, Any], patience: float) -> None:
+        """Fill in what is recommended for the objective and the model; what was set by hand stays."""
+        self._found = self._problem = None
+        self.relabel()
+        await asyncio.sleep(patience)
+        try:
+            advised = await asyncio.to_thread(recommended_config, self._config.objective, given)
+        except UserError as error:
+            self._wrong = True
+            self._form.row("model").mark(error.text)
+            self.relabel()
+            return
+        if self._form.read() is None:  # in the middle of typing
+            return
+        self._config = _merged(self._config, self._advised, advised)
+        self._advised = advised
+        self._form.put(self._config, advised)
+        self._measure(0.0)
+
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    def action_measure(self) -> None:
+        """Measure again."""
+        if not self._wrong:
+            self._measure(0.0)
+
+    def action_more(self) -> None:
+        """Show all settings, or the main ones."""
+        self._form.toggle_all()
+        key = "new_run.button.fewer" if self._form.shows_all else "new_run.button.more"
+        self.query_one("#more", SpokenButton).name_by(key)
+
+    @work(group="pick", exclusive=True)
+    async def action_model(self) -> None:
+        """Choose a checkpoint to start from."""
+        model = await self.app.push_screen_wait(ModelPicker(self._config.model))
+        editor = self._form.row("model").editor
+        if model is not None and isinstance(editor, Input):
+            editor.value = model.path
+
+    @on(Button.Pressed)
+    async def _pressed(self, event: Button.Pressed) -> None:
+        await self.run_action(str(event.button.id))
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        self.action_start()
+
+    @work(group="start")
+    async def action_start(self) -> None:
+        """Start the run and show it."""
+        config = self._form.read()
+        if not isinstance(config, TrainConfig):
+            self._form.focus_problem()
+            return
+        if self._starting:
+            return
+        self._starting = True
+        for group in ("measure", "advise"):
+            self.workers.cancel_group(self, group)
+        self.relabel()
+        try:
+            directory = await asyncio.to_thread(supervisor.start, config)
+        except UserError as error:
+            self._form.blame(error.text)
+            self._problem = error.text
+        else:
+            self.app.call_later(self.app.show_run, directory)
+        finally:
+            self._starting = False
+            self.relabel()
+
+
+def _merged(typed: TrainConfig, before: TrainConfig, advised: TrainConfig) -> TrainConfig:
+    """`advised`, with what in `typed` differs from the advice before."""
+    old, new = before.to_dict(), typed.to_dict()
+    kept = {name: value for name, value in new.items() if value != old[name] and name not in ("objective", "model")}
+    try:
+        return advised.replace(**kept)
+    except UserError:  # two durations, one advised and one set: the advice wins
+        return advised
+
+
+def _free() -> tuple[float, float]:
+    """Free bytes of disk (where runs go) and of memory; infinite where that cannot be known."""
+    import psutil
+
+    directory = paths.home()
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    try:
+        disk = float(shutil.disk_usage(directory).free)
+    except OSError:
+        disk = float("inf")
+    return disk, float(psutil.virtual_memory().available)

@@ -1,0 +1,219 @@
+"""The form of a new run on the real app, with a fake estimate and a fake trainer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from textual.widgets import Input, Select
+
+from minimind.config import MODEL_PRESETS, TrainConfig
+from minimind.errors import UserError
+from minimind.events import Language
+from minimind.training.checkpoint import write
+from minimind_tui import estimate_client, supervisor
+from minimind_tui.app import MiniMindApp
+from minimind_tui.estimate_client import arguments_for, measure, parse
+from minimind_tui.screens.new_run import NewRunScreen
+from minimind_tui.widgets.config_form import ConfigForm
+from tests.tui.driving import text_of, until, until_shown
+from tests.tui.fake_runs import make_run
+
+SHOWN = {
+    "en": ("Train your first model", "2.0 min to 2.5 min for 812 steps", "1.1 M parameters", "310 MB of memory"),
+    "zh": ("训练你的第一个模型", "2.0 分 至 2.5 分，共 812 步", "1.1 M 个参数", "内存 310 MB"),
+}
+
+NOT_STARTED = {"en": "not started yet", "zh": "尚未启动"}
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
+    """The configs that were started, without a trainer."""
+    monkeypatch.setattr(estimate_client, "COMMAND", (sys.executable, str(Path(__file__).with_name("fake_estimate.py"))))
+    monkeypatch.setattr("minimind_tui.screens.new_run.PATIENCE", 0.05)
+    configs: list[TrainConfig] = []
+
+    def start(config: TrainConfig) -> Path:
+        configs.append(config)
+        if config.seed == 11:
+            raise UserError("/runs: no run can be made there: No space left on device", "磁盘已满")
+        return make_run(config=config)
+
+    monkeypatch.setattr(supervisor, "start", start)
+    return configs
+
+
+def type_into(app: MiniMindApp, name: str, value: str) -> None:
+    editor = app.screen.query_one(ConfigForm).row(name).editor
+    if isinstance(editor, Select):
+        editor.value = value
+    else:
+        assert isinstance(editor, Input)
+        editor.value = value
+
+
+def shown_value(app: MiniMindApp, name: str) -> object:
+    return app.screen.query_one(ConfigForm).row(name).typed
+
+
+@pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (160, 50)), ("zh", (60, 16))])
+async def test_enter_starts_the_first_model(
+    language: Language, size: tuple[int, int], started: list[TrainConfig]
+) -> None:
+    app = MiniMindApp(language=language)
+    async with app.run_test(size=size) as pilot:
+        await app.show_new_run()
+        await until_shown(pilot, *(words if size[0] > 60 else words[:12] for words in SHOWN[language]))
+        await pilot.press("enter")
+        await until(pilot, lambda: started)
+        assert started == [TrainConfig(model="nano", minutes=2.0)]
+        await until_shown(pilot, NOT_STARTED[language])
+
+
+async def test_enter_starts_while_it_is_still_measuring(started: list[TrainConfig]) -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.show_new_run({"seed": 8})
+        await until_shown(pilot, "Measuring a few real steps on this machine")
+        await until(pilot, lambda: _children())
+        await pilot.press("enter")
+        await until_shown(pilot, "-pretrain-")
+        assert [config.seed for config in started] == [8]
+        await until(pilot, lambda: not _children())
+
+
+async def test_leaving_ends_the_measurement() -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.show_new_run({"seed": 8})
+        await until(pilot, lambda: _children())
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, NewRunScreen))
+        await until(pilot, lambda: not _children())
+
+
+def _children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "fake_estimate.py" in " ".join(child.cmdline())]
+
+
+async def test_a_change_is_measured_again_and_an_error_stands_at_its_field(started: list[TrainConfig]) -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 40)) as pilot:
+        await app.show_new_run()
+        await until_shown(pilot, "812 steps")
+        type_into(app, "minutes", "never")
+        await until_shown(pilot, "Something below needs correcting first", "minutes = 'never' is not allowed")
+        await pilot.press("enter")
+        assert not started
+        type_into(app, "minutes", "3")
+        await until_shown(pilot, "812 steps")
+        assert "never" not in text_of(app)
+
+
+async def test_what_the_probe_refuses_is_said_in_its_words() -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.show_new_run({"seed": 7})
+        text = await until_shown(pilot, "no estimate: stories.jsonl, line 3: not JSON ␛]52", "[/]")
+        assert "\x1b" not in text
+        await app.show_new_run({"seed": 9})
+        await until_shown(pilot, "no estimate: exit 0")
+        await app.show_new_run({"seed": 10})
+        await until_shown(pilot, "of disk are free: the run may stop")
+
+
+async def test_a_run_that_cannot_be_made_says_why_and_stays(started: list[TrainConfig]) -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.show_new_run({"seed": 11})
+        await pilot.press("enter")
+        await until_shown(pilot, "No space left on device")
+        assert isinstance(app.screen, NewRunScreen)
+
+
+async def test_the_objective_brings_its_recommended_settings_and_keeps_what_was_set(started: list[TrainConfig]) -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 40)) as pilot:
+        await app.show_new_run()
+        await until_shown(pilot, "812 steps")
+        type_into(app, "batch_size", "5")
+        type_into(app, "objective", "sft")
+        await until_shown(pilot, "learns to answer", "99 steps")
+        assert shown_value(app, "learning_rate") == "0.001"
+        assert shown_value(app, "batch_size") == "5"
+        type_into(app, "minutes", "")
+        type_into(app, "steps", "20")
+        type_into(app, "objective", "pretrain")
+        await until_shown(pilot, "812 steps")
+        assert (shown_value(app, "minutes"), shown_value(app, "steps")) == ("", "20")
+        await pilot.press("enter")
+        await until(pilot, lambda: started)
+        assert (started[0].steps, started[0].minutes, started[0].batch_size) == (20, None, 5)
+
+
+async def test_fine_tuning_from_a_checkpoint_that_is_chosen(home: Path) -> None:
+    directory = make_run(steps=60, verdict={"outcome": "finished"})
+    config = json.dumps(MODEL_PRESETS["nano"].to_dict()).encode()
+    write(directory / "checkpoints", 60, {"config.json": config}, keep=1)
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 40)) as pilot:
+        await app.show_new_run({"objective": "sft", "model": directory.name})
+        await until_shown(pilot, "learns to answer", "99 steps", f"{directory.name} · 60")
+        assert str(shown_value(app, "model")).endswith("checkpoints/step-000060")
+        assert shown_value(app, "minutes") == "1"
+        type_into(app, "model", "nonsense")
+        await until_shown(pilot, "no model: nonsense")
+        await pilot.press("o")
+        await until_shown(pilot, "Choose a model", f"{directory.name} · 60")
+        await pilot.press("enter")
+        await until_shown(pilot, f"SFT: {directory.name} · 60 learns to answer", "99 steps")
+
+
+async def test_all_settings_and_live_language() -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 50)) as pilot:
+        await app.show_new_run()
+        text = await until_shown(pilot, "812 steps", "All settings")
+        assert "beta2" not in text
+        await pilot.press("m")
+        await until_shown(pilot, "beta2", "Fewer settings", "optimiser steps")
+        await pilot.press("f8")
+        await until_shown(pilot, "只看主要设置", "优化步数", "共 812 步")
+        await pilot.press("f1")
+        await until_shown(pilot, "实测", "检查点")
+
+
+def test_every_setting_reaches_the_child() -> None:
+    config = TrainConfig(objective="sft", data=("a b", "c"), steps=3, allow_bad=True, device="cpu")
+    words = arguments_for(config, "zh")
+    assert words[:5] == ["estimate", "sft", "--json", "--lang", "zh"]
+    place = words.index("--data")
+    assert words[place : place + 4] == ["--data", "a b", "c", "--data-megabytes"]
+    assert words[words.index("--minutes") + 1] == "none"
+    from minimind.cli import assemble
+    from minimind.commands import estimate
+    from minimind.commands.training_flags import training_config
+
+    parser = assemble("minimind", "", [estimate.register])
+    arguments = parser.parse_args(arguments_for(TrainConfig(steps=3, seed=5, beta1=0.8), "en"))
+    assert training_config(arguments) == TrainConfig(steps=3, seed=5, beta1=0.8)
+
+
+@pytest.mark.parametrize("output", [b"", b"\n", b"[]", b"{}", b'{"steps": "many"}', b"\xff"])
+def test_what_is_no_estimate_is_refused(output: bytes) -> None:
+    assert parse(output) is None
+
+
+async def test_cancelling_kills_the_child() -> None:
+    task = asyncio.create_task(measure(TrainConfig(seed=8), "en"))
+    while not _children():
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not _children()
