@@ -9,7 +9,6 @@ from pathlib import Path
 from lessons.catalogue import claims_of, load_experiment
 from lessons.doctor import Problem
 from lessons.exercise import Exercise
-from lessons.exercise_runner import run_exercise
 from lessons.lesson import Lesson, load_lessons
 from lessons.recorded import PREDICTION
 from minimind.events import Claim, Text, from_dict, to_dict
@@ -84,7 +83,7 @@ def _recording(lesson: Lesson, name: str, claims: tuple[Claim, ...], defaults: d
 
 
 def _exercise(exercise: Exercise) -> Iterator[Problem]:
-    from lessons.checking import load_check, self_test
+    from lessons.checking import load_check, run_check, self_test
 
     where = f"{exercise.lesson}/exercises/{exercise.name}"
     check = load_check(exercise.directory / "check.py")
@@ -96,10 +95,10 @@ def _exercise(exercise: Exercise) -> Iterator[Problem]:
     for seed in range(SELF_TEST_SEEDS):
         for problem in self_test(check, seed):
             yield Problem(where, Text(f"with seed {seed}, {problem}", f"种子 {seed}：{problem}"))
-    stub = run_exercise(exercise, exercise.directory / "stub.py")
-    if stub.passed:
-        yield Problem(where, Text("the stub passes", "骨架竟然能通过"))
-    solution = run_exercise(exercise, exercise.directory / "solution.py")
-    if not solution.passed:
-        said = solution.problem or (solution.stages[-1].message if solution.stages else None)
-        yield Problem(where, Text(f"the solution fails: {said}", f"参考答案没有通过：{said.zh if said else ''}"))
+        stub = run_check(check, exercise.directory / "stub.py", seed)["stages"][-1]
+        if stub["passed"]:
+            yield Problem(where, Text("the stub passes", "骨架竟然能通过"))
+        solution = run_check(check, exercise.directory / "solution.py", seed)["stages"][-1]
+        if not solution["passed"]:
+            said = solution["message"]
+            yield Problem(where, Text(f"the solution fails: {said['en']}", f"参考答案没有通过：{said['zh']}"))

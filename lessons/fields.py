@@ -35,14 +35,14 @@ class Fields:
 
     def wrong(self, en: str, zh: str, name: str = "") -> UserError:
         """The error that says `en`/`zh` about this table or its field `name`."""
-        where = f"{self.where}: {name}" if name else self.where
+        where = self._inner(name) if name else self.where
         return UserError(f"{where}: {en}", f"{where}：{zh}")
 
     def take(self, name: str, expected: Callable[[Any], bool], en: str, zh: str, default: Any = _MISSING) -> Any:
         """Take field `name`, which must satisfy `expected` (described by `en` and `zh`)."""
         value = self.values.pop(name, default)
         if value is _MISSING:
-            raise self.wrong(f"is missing: give {en}", f"缺失：请给出{zh}", name)
+            raise self.wrong(f"missing: give {en}", f"缺失：请给出{zh}", name)
         if value is not default and not expected(value):
             raise self.wrong(f"{value!r} is not {en}", f"{value!r} 不是{zh}", name)
         return value

@@ -167,9 +167,8 @@ def _broken_references(lesson: Lesson, terms: Mapping[str, Term]) -> Iterator[Us
     for language in LANGUAGES:
         for page in lesson.pages[language]:
             for block in page.blocks:
-                missing = _missing(lesson, block, terms)
-                if missing is not None:
-                    where = f"{lesson.directory / f'{language}.md'}:{block.line}"
+                for line, missing in _missing(lesson, block, terms):
+                    where = f"{lesson.directory / f'{language}.md'}:{line}"
                     yield UserError(f"{where}: {missing.en}", f"{where}：{missing.zh}")
     page_ids = set(lesson.page_ids())
     for question in lesson.questions:
@@ -178,30 +177,44 @@ def _broken_references(lesson: Lesson, terms: Mapping[str, Term]) -> Iterator[Us
             yield UserError(f"{where}: no page {question.after!r}", f"{where}：没有页 {question.after!r}")
 
 
-def _missing(lesson: Lesson, block: Block, terms: Mapping[str, Term]) -> Text | None:
-    """What `block` refers to that does not exist. Code references are resolved when shown and by the content doctor."""
+def _missing(lesson: Lesson, block: Block, terms: Mapping[str, Term]) -> Iterator[tuple[int, Text]]:
+    """What `block` refers to that does not exist, with its line.
+
+    Code references are resolved when they are shown, and by the content doctor.
+    """
+    exercises = tuple(exercise.name for exercise in lesson.exercises)
+    questions = tuple(question.id for question in lesson.questions)
     match block:
         case PredictBlock(experiment=name) | RunBlock(experiment=name) if name not in lesson.experiments:
-            return _no("experiment", "实验", name, lesson.experiments)
-        case ExerciseBlock(name=name) if name not in {exercise.name for exercise in lesson.exercises}:
-            return _no("exercise", "练习", name, tuple(exercise.name for exercise in lesson.exercises))
+            yield block.line, _no("experiment", "实验", name, lesson.experiments)
+        case ExerciseBlock(name=name) if name not in exercises:
+            yield block.line, _no("exercise", "练习", name, exercises)
         case QuizBlock(questions=names):
-            known = tuple(question.id for question in lesson.questions)
-            return next((_no("question", "题目", name, known) for name in names if name not in known), None)
+            for name in names:
+                if name not in questions:
+                    yield block.line, _no("question", "题目", name, questions)
         case MarkdownBlock(text=text):
-            for experiment, claim_id, measure in placeholders(text):
-                recording = lesson.recordings.get(experiment)
-                claim = recording.claim(claim_id) if recording else None
-                if claim is None or (measure is not None and measure not in claim.measured):
-                    name = f"{experiment}.{claim_id}" + (f".{measure}" if measure else "")
-                    return Text(
-                        f"{{{{{name}}}}} was not recorded: python -m lessons record {lesson.slug}",
-                        f"{{{{{name}}}}} 没有记录：请运行 python -m lessons record {lesson.slug}",
-                    )
-            linked = [match["term"] for match in TERM_LINK.finditer(text)]
-            return next((_no("glossary term", "术语", name, ()) for name in linked if name not in terms), None)
+            for number, line in enumerate(text.splitlines(), block.line):
+                for found in _missing_in_prose(lesson, line, terms):
+                    yield number, found
         case _:
-            return None
+            pass
+
+
+def _missing_in_prose(lesson: Lesson, line: str, terms: Mapping[str, Term]) -> Iterator[Text]:
+    """Numbers that were not recorded and glossary terms that do not exist."""
+    for experiment, claim_id, measure in placeholders(line):
+        recording = lesson.recordings.get(experiment)
+        claim = recording.claim(claim_id) if recording else None
+        if claim is None or (measure is not None and measure not in claim.measured):
+            name = f"{experiment}.{claim_id}" + (f".{measure}" if measure else "")
+            yield Text(
+                f"{{{{{name}}}}} was not recorded: python -m lessons record {lesson.slug}",
+                f"{{{{{name}}}}} 没有记录：请运行 python -m lessons record {lesson.slug}",
+            )
+    for match in TERM_LINK.finditer(line):
+        if match["term"] not in terms:
+            yield _no("glossary term", "术语", match["term"], ())
 
 
 def _no(kind_en: str, kind_zh: str, name: str, known: tuple[str, ...]) -> Text:

@@ -116,6 +116,8 @@ class _Draft:
 
     def add_prose(self, line: str, number: int) -> None:
         if not self.prose:
+            if not line.strip():
+                return
             self.prose_line = number
         self.prose.append(line)
 

@@ -63,11 +63,11 @@ def _choice(fields: Fields, *, needs_why: bool) -> Choice:
 
 
 def _choices(fields: Fields, answer: frozenset[str]) -> tuple[Choice, ...]:
-    items = [_choice(item, needs_why=item.values.get("id") not in answer) for item in fields.tables("choice")]
-    choices = unique(items, lambda choice: choice.id, fields.where)
-    missing = answer - {choice.id for choice in choices}
-    if missing or not answer or len(choices) <= len(answer):
+    items = fields.tables("choice")
+    if not answer or not answer < {item.values.get("id") for item in items}:
         raise fields.wrong("names no choice, or all of them", "没有对应的选项，或包含了全部选项", "answer")
+    made = [_choice(item, needs_why=item.values.get("id") not in answer) for item in items]
+    choices = unique(made, lambda choice: choice.id, fields.where)
     for choice in choices:
         if choice.id in answer and choice.why is not None:
             raise fields.wrong("a right choice has no `why`", "正确选项不应有 `why`", choice.id)

@@ -76,7 +76,7 @@ class Grid:
         "watch": Parameter(Text("learning rate whose curves are drawn", "画出哪个学习率的曲线"), choices=RATES),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"deepest": 4, "steps": 16},
+    quick={"deepest": 4, "steps": 10},
     predict=Text(
         "16 layers, learning rate 0.01, no warm-up, no clipping. Which variant still learns more than byte frequencies?",
         "16 层，学习率 0.01，无预热、无裁剪。哪种结构还能学到字节频率之外的东西？",

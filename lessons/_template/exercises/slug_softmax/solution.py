@@ -1,0 +1,9 @@
+"""Softmax over the last axis."""
+
+from torch import Tensor
+
+
+def softmax(x: Tensor) -> Tensor:
+    """Probabilities from scores x [..., size]; they sum to 1 over the last axis."""
+    exponentials = (x - x.amax(-1, keepdim=True)).exp()  # [..., size], at most 1
+    return exponentials / exponentials.sum(-1, keepdim=True)  # [..., size]
