@@ -110,7 +110,7 @@ def test_estimate_reads_only_the_head_of_a_large_file(home: Path) -> None:
     )
     assert max(file.stat().st_size for file in (home / "cache").glob("estimate-*")) <= 600_000
     assert found.tokens > 400_000
-    with pytest.raises(UserError, match="none.jsonl"):
+    with pytest.raises(UserError, match=r"none\.jsonl"):
         estimate(TrainConfig(data=("none.jsonl",)), home / "cache")
 
 
