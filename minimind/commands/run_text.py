@@ -16,6 +16,7 @@ from minimind.safe_text import clean_line
 from minimind.training.runs import STATE_NAMES, CheckpointFile, RunStatus, RunView, TimedEvent
 
 _POLL_SECONDS = 0.2
+_SECONDS_BETWEEN_FIGURES = 1.0
 _SAMPLE_WIDTH = 400
 _MARK_NAMES: dict[str, Text] = {
     "started": Text("started", "启动"),
@@ -162,11 +163,19 @@ def follow(directory: Path, output: Output, *, wait: bool = True) -> RunStatus:
     Raises UserError for what is no run; KeyboardInterrupt passes through (the run does not notice).
     """
     view = RunView(directory)
+    printed, held = -math.inf, None
     try:
         while True:
             # The status is asked first: what is written before the end is then read after it.
             status = view.status()
             for timed in new_events(view):
+                if not output.as_json and _is_one_of_many(timed, printed):
+                    held = timed
+                    continue
+                if held is not None and isinstance(timed.event, Mark):  # the last figures before it belong to it
+                    _print_event(held, output)
+                held = None
+                printed = timed.t if isinstance(timed.event, Scalars) else printed
                 _print_event(timed, output)
             if not (wait and status.live):
                 return status
@@ -188,6 +197,13 @@ def new_events(view: RunView) -> Iterator[TimedEvent]:
             ) from None
         yield from events
         more = view.behind
+
+
+def _is_one_of_many(timed: TimedEvent, printed: float) -> bool:
+    """Whether a person can do without this line: the figures of a step within a second of the last ones printed."""
+    event = timed.event
+    of_a_step = isinstance(event, Scalars) and "validation_loss" not in event.values
+    return of_a_step and 0 <= timed.t - printed < _SECONDS_BETWEEN_FIGURES
 
 
 def _print_event(timed: TimedEvent, output: Output) -> None:
