@@ -1,4 +1,4 @@
-"""``minimind model info | params``: what a model is made of."""
+"""``minimind model info | params | pack``: what a model is made of, and the model alone to hand on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
+from minimind.commands import model_pack
 from minimind.commands.columns import in_columns
 from minimind.commands.inference_flags import MODEL_HELP
 from minimind.commands.output import Output
@@ -38,6 +39,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         presets = ", ".join(MODEL_PRESETS)
         action.add_argument("model", metavar="MODEL", help=f"{MODEL_HELP}; or a preset / 或预设：{presets}")
         action.set_defaults(run=function)
+    model_pack.register(actions)
 
 
 def _open(name: str) -> tuple[MiniMind, dict[str, Any]]:

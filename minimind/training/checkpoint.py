@@ -82,18 +82,36 @@ def write(root: Path, step: int, files: Mapping[str, bytes], *, keep: int, prote
                 validate(final)
                 return final
             shutil.rmtree(final)
-        _demand_room(root, sum(len(content) for content in files.values()) + _OVERHEAD)
-        temporary = root / f".tmp-{os.getpid()}-{step}"
-        temporary.mkdir(0o700)
-        try:
-            _fill(temporary, step, files)
-            temporary.rename(final)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        sync_directory(root)
+        _place(root / f".tmp-{os.getpid()}-{step}", final, step, files)
     _prune(root, step, keep, protect)
     return final
+
+
+def write_directory(final: Path, files: Mapping[str, bytes], *, step: int) -> None:
+    """Write `files` and a manifest into the new directory `final`, all or nothing: a model to be handed on.
+
+    Raises CheckpointError where it exists already or cannot be written.
+    """
+    if final.exists():
+        raise CheckpointError(
+            f"{final}: exists already: remove it or name another directory", f"{final}：已存在：请先删除，或换一个目录"
+        )
+    with _refusals(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _place(final.with_name(f".{final.name}.{os.getpid()}"), final, step, files)
+
+
+def _place(temporary: Path, final: Path, step: int, files: Mapping[str, bytes]) -> None:
+    """Write a directory under a temporary name, durably, and give it its final name. Raises OSError, NoRoomError."""
+    _demand_room(final.parent, sum(len(content) for content in files.values()) + _OVERHEAD)
+    temporary.mkdir(0o700)
+    try:
+        _fill(temporary, step, files)
+        temporary.rename(final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_directory(final.parent)
 
 
 def validate(directory: Path) -> dict[str, Any]:

@@ -299,3 +299,21 @@ def test_a_full_disk(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         checkpoint.write(small_disk, 2, big, keep=2)
     assert checkpoint.latest(small_disk) == checkpoint.directory_for(small_disk, 1)
     assert [entry.name for entry in small_disk.iterdir()] == ["step-000001"]
+
+
+def test_a_directory_to_hand_on_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    final = tmp_path / "new" / "model"
+    checkpoint.write_directory(final, FILES, step=7)
+    assert checkpoint.validate(final)["step"] == 7
+    with pytest.raises(checkpoint.CheckpointError, match="exists already"):
+        checkpoint.write_directory(final, FILES, step=7)
+
+    def fail(count: int, name: str) -> None:
+        if name == "fsync":
+            raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        Calls(patch, fail)
+        with pytest.raises(checkpoint.CheckpointError, match="broken"):
+            checkpoint.write_directory(tmp_path / "new" / "other", FILES, step=7)
+    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["model"]

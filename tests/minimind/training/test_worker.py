@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 import torch
 
+from minimind import cli
 from minimind.config import TrainConfig
 from minimind.errors import UserError
 from minimind.events import Mark, Progress, Text
+from minimind.model.files import load_model
 from minimind.training import checkpoint, loop, worker
 from minimind.training.runs import RunView, create_run, request
 
@@ -144,6 +146,25 @@ def test_sft_goes_on_from_a_run(run_directory: Callable[..., Path]) -> None:
     assert engine.metadata["objective"] == "sft"
     assert [step["objective"] for step in engine.metadata["history"]] == ["pretrain"]
     assert engine.metadata["history"][0]["step"] == 2
+
+
+def test_a_packed_model_is_the_same_model_without_the_training(
+    run_directory: Callable[..., Path], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = run_directory(steps=2)
+    worker.run(directory)
+    packed = home.parent / "packed"
+    assert cli.main(["model", "pack", str(directory), str(packed), "--dtype", "bfloat16", "--json"]) == 0
+    size = json.loads(capsys.readouterr().out)["bytes"]
+    names = {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "MANIFEST.json"}
+    assert {entry.name for entry in packed.iterdir()} == names
+    original, _, told = load_model(directory / "checkpoints" / "step-000002")
+    model, _, metadata = load_model(packed)
+    assert metadata == told
+    assert size < 2 * model.parameter_count() + 300_000
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, original.get_parameter(name).bfloat16().float()), name
+    assert cli.main(["model", "pack", str(directory), str(packed)]) == 2
 
 
 def test_a_wish_to_stop_during_the_preparation(run_directory: Callable[..., Path]) -> None:
