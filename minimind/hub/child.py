@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from minimind.errors import UserError
 from minimind.events import Event, Note, Progress, Text, to_json
 from minimind.hub import AUTOMATIC, folder_of
-from minimind.hub.fetch import RemoteFile, fetch, is_complete
+from minimind.hub.fetch import Interrupted, RemoteFile, fetch, is_complete
 from minimind.hub.names import MODELS, Wanted, find
 from minimind.hub.sources import SOURCES, Unreachable
 from minimind.safe_text import clean_line
@@ -65,13 +65,28 @@ def _say(line: str) -> None:
 
 
 def run(wanted: Wanted, files: Sequence[str], source: str, tell: Tell) -> None:
-    """Fetch what is wanted of a repository, verified, and tell about it. Raises UserError."""
+    """Fetch what is wanted, verified, and tell about it. Raises UserError.
+
+    Automatically means from the Hugging Face Hub, and from ModelScope where that does not answer or does not deliver: a
+    mirror serves its listings but not always its files, which come from another host.
+    """
     if wanted.instead is not None:
         tell(Note(wanted.instead))
     if wanted.kind == "dataset":
         tell(Note(_LICENCE))
-    source, listed = _list(wanted, source, tell)
-    chosen = choose(wanted, listed, tuple(files))
+    if source != AUTOMATIC:
+        _fetch_from(source, wanted, files, tell)
+        return
+    try:
+        _fetch_from("huggingface", wanted, files, tell)
+    except (Unreachable, Interrupted) as error:
+        tell(Note(Text(f"{error.text.en}; trying ModelScope", f"{error.text.zh}；改试 ModelScope")))
+        _fetch_from("modelscope", wanted, files, tell)
+
+
+def _fetch_from(source: str, wanted: Wanted, files: Sequence[str], tell: Tell) -> None:
+    """Fetch from one hub. What another has delivered of a file with the same checksum counts."""
+    chosen = choose(wanted, SOURCES[source](wanted), tuple(files))
     if wanted.tokenizer is not None and not any(file.name == _TOKENIZER[0] for file in chosen):
         beside = SOURCES[source](MODELS[wanted.tokenizer])
         chosen += [file for file in beside if file.name in _TOKENIZER]
@@ -93,17 +108,6 @@ def run(wanted: Wanted, files: Sequence[str], source: str, tell: Tell) -> None:
             )
         )
     )
-
-
-def _list(wanted: Wanted, source: str, tell: Tell) -> tuple[str, list[RemoteFile]]:
-    """The files of the repository, from the named hub or the first that answers; and which one did."""
-    if source != AUTOMATIC:
-        return source, SOURCES[source](wanted)
-    try:
-        return "huggingface", SOURCES["huggingface"](wanted)
-    except Unreachable as error:
-        tell(Note(Text(f"{error.text.en}; trying ModelScope", f"{error.text.zh}；改试 ModelScope")))
-    return "modelscope", SOURCES["modelscope"](wanted)
 
 
 def choose(wanted: Wanted, listed: Sequence[RemoteFile], names: tuple[str, ...] = ()) -> list[RemoteFile]:

@@ -46,6 +46,10 @@ class Cancelled(Exception):
     """The person has stopped the download; what has arrived is kept."""
 
 
+class Interrupted(UserError):
+    """The file's host does not deliver; another hub may."""
+
+
 class _Broken(Exception):
     """Something that another try may put right."""
 
@@ -84,8 +88,8 @@ def fetch(
     """Fetch `file` to `path`, going on from what an earlier call left. `progress` hears how many bytes there are.
 
     A broken connection, a busy server or a wrong checksum is tried again, six times in all, after 1, 2, 4 … seconds.
-    Raises UserError where that did not help, or where nothing will (no access, no such file, a full disk); Cancelled
-    where `cancelled` says so. What has arrived is kept in all these cases.
+    Raises Interrupted where that did not help, UserError where nothing will (no access, no such file, a full disk),
+    Cancelled where `cancelled` says so. What has arrived is kept in all these cases.
     """
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +116,7 @@ def fetch(
                 raise _cannot_write(path, error) from None
             problem = str(getattr(error, "reason", error))
     shown = clean_line(problem, 160)
-    raise UserError(
+    raise Interrupted(
         f"{file.name}: gave up after {TRIES} tries ({shown}); what has arrived is kept: run the same command again",
         f"{file.name}：试了 {TRIES} 次仍未成功（{shown}）；已下载的部分保留：再次运行同一命令即可继续",
     )

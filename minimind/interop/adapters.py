@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from minimind.config import read_settings
 from minimind.errors import UserError
 from minimind.interop.layouts import is_adapter, released_names
-from minimind.model.lora import LoraLinear, merge_lora
+from minimind.model.lora import LoraLinear, add_lora, merge_lora
 from minimind.model.transformer import MiniMind
 from minimind.model.weights import bad_file, check_numbers, read_weights
 from minimind.safe_text import clean_line
@@ -123,13 +123,11 @@ def apply_adapter(model: MiniMind, adapter: Adapter) -> None:
                 f"the adapter is for another model: {shown} is {a.shape[1]}×{b.shape[0]} there and {has} here",
                 f"这个 LoRA 属于另一个模型：{shown} 在其中是 {a.shape[1]}×{b.shape[0]}，在此模型中是 {has}",
             )
-    model.requires_grad_(False)
-    for name, (a, b) in adapter.pairs.items():
-        adapted = LoraLinear(layers[name], adapter.rank, adapter.scale)
-        with torch.no_grad():
-            adapted.lora.A.weight.copy_(a)
-            adapted.lora.B.weight.copy_(b)
-        model.set_submodule(name, adapted.train(model.training), strict=True)
+    add_lora(model, adapter.rank, targets=adapter.pairs.keys(), scale=adapter.scale)
+    with torch.no_grad():
+        for name, (a, b) in adapter.pairs.items():
+            model.get_parameter(f"{name}.lora.A.weight").copy_(a)
+            model.get_parameter(f"{name}.lora.B.weight").copy_(b)
 
 
 def merge_adapter(model: MiniMind, adapter: Adapter) -> None:

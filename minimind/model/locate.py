@@ -65,9 +65,12 @@ def locate_model(name: str | Path) -> Path:
 
 def _no_model(name: str, why: Text) -> UserError:
     shown, shipped = clean_line(name, 200), ", ".join(shipped_models()) or "—"
+    here = clean_line(", ".join(hub.downloaded_models()), 200)
     return UserError(
-        f"{shown}: no model: {why.en}; name a directory, a run or a model that comes with the package ({shipped})",
-        f"{shown}：没有这个模型：{why.zh}；请给出目录、训练编号或自带模型（{shipped}）",
+        f"{shown}: no model: {why.en}; name a directory, a run or a model that comes with the package ({shipped})"
+        + (f" or was downloaded ({here})" if here else ""),
+        f"{shown}：没有这个模型：{why.zh}；请给出目录、训练编号或自带模型（{shipped}）"
+        + (f"、已下载的模型（{here}）" if here else ""),
     )
 
 

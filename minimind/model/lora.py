@@ -60,7 +60,7 @@ class LoraLinear(nn.Linear):
 
 
 def add_lora(model: nn.Module, rank: int, *, targets: Collection[str] = SQUARE, scale: float = 1.0) -> list[str]:
-    """Freeze `model` and put a correction of `rank` beside each linear layer whose last name is in `targets`.
+    """Freeze `model` and put a correction of `rank` beside each linear layer whose name, or last name, is in `targets`.
 
     Returns the names of the adapted layers. Raises UserError where there is none.
     """
@@ -68,7 +68,7 @@ def add_lora(model: nn.Module, rank: int, *, targets: Collection[str] = SQUARE, 
     found = [
         (name, module)
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name.rpartition(".")[2] in targets
+        if isinstance(module, nn.Linear) and (name in targets or name.rpartition(".")[2] in targets)
     ]
     if not found:
         names = ", ".join(sorted(targets))
@@ -84,8 +84,3 @@ def merge_lora(model: nn.Module) -> int:
     for name, module in found:
         model.set_submodule(name, module.merged(), strict=True)
     return len(found)
-
-
-def lora_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The corrections alone, by the names of a MiniMind LoRA file: ``….q_proj.lora.A.weight`` and ``….lora.B.weight``."""
-    return {name: tensor for name, tensor in model.state_dict().items() if ".lora." in name}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from minimind.cli import main
 from minimind.errors import UserError
-from minimind.events import Note, Progress
-from minimind.hub import download, downloaded_dataset, downloaded_model, downloaded_models
+from minimind.events import Event, Note, Progress
+from minimind.hub import child, download, downloaded_dataset, downloaded_model, downloaded_models
 from minimind.hub.child import choose
-from minimind.hub.fetch import RemoteFile
+from minimind.hub.fetch import RemoteFile, fetch
 from minimind.hub.names import find
 from minimind.training.recommend import recommended_config
 from tests.minimind.hub.conftest import WEIGHTS, Served
@@ -70,6 +72,23 @@ def test_modelscope_takes_over_where_the_hub_does_not_answer(
     assert (home / "models" / "minimind-3" / "model.safetensors").read_bytes() == WEIGHTS
     assert {path.split("/")[1] for _, path, _ in served.hub.requests} == {"api", "models"}
     assert all("gongjy" in path for _, path, _ in served.hub.requests)
+
+
+def test_modelscope_goes_on_where_the_hubs_file_host_fails(
+    served: Served, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mirror that lists everything and delivers a part: the rest comes from the other hub, not all of it again."""
+    told: list[Event] = []
+    url = f"{served.url}/jingyaogong/minimind-3/resolve/main/model.safetensors"
+    mirrored = RemoteFile("model.safetensors", url, len(WEIGHTS), hashlib.sha256(WEIGHTS).hexdigest(), "sha256")
+    monkeypatch.setitem(child.SOURCES, "huggingface", lambda wanted: [mirrored])
+    monkeypatch.setattr(child, "fetch", partial(fetch, pause=lambda _: None))
+    served.hub.faults["model.safetensors"] = [("cut", 300_000), *[("status", 503)] * 5]
+    child.run(find("minimind-3"), [], "auto", told.append)
+    assert "gave up" in next(event.text.en for event in told if isinstance(event, Note))
+    assert (home / "models" / "minimind-3" / "model.safetensors").read_bytes() == WEIGHTS
+    command, path, headers = next(r for r in reversed(served.hub.requests) if r[1].endswith("model.safetensors"))
+    assert (command, path.split("/")[2], headers.get("Range")) == ("GET", "gongjy", "bytes=300000-")
 
 
 def test_weights_without_a_tokenizer_get_that_of_their_model(served: Served, home: Path) -> None:

@@ -21,9 +21,13 @@ from minimind.interop.adapters import (
     write_peft,
 )
 from minimind.interop.opening import open_any
-from minimind.model.lora import LoraLinear, add_lora, lora_tensors, merge_lora
+from minimind.model.lora import LoraLinear, add_lora, merge_lora
 from minimind.model.transformer import MiniMind
 from tests.minimind.interop.small import LAYOUTS, small_model, tokens, write
+
+
+def lora_tensors(model: MiniMind) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in model.state_dict().items() if ".lora." in name}
 
 
 def trained(layout: str = "minimind3", rank: int = 4, scale: float = 1.0) -> MiniMind:

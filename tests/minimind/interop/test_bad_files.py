@@ -107,13 +107,13 @@ def test_the_line_says_what_it_is(name: str, expected: str, good: Path, tmp_path
 @pytest.mark.filterwarnings("ignore:.*is deprecated:UserWarning")
 @pytest.mark.parametrize("kind", ["hf", "pth"])
 def test_flipped_bytes_are_a_model_or_a_line(kind: str, good: Path, tmp_path: Path) -> None:
-    """Three hundred files with one to eight bytes changed, most of them in the header."""
+    """A hundred and fifty files with one to eight bytes changed, most of them in the header."""
     folder = tmp_path / "model"
     shutil.copytree(good / kind, folder)
     path = folder / (ARCHIVE if kind == "pth" else "model.safetensors")
     original = path.read_bytes()
     refused = 0
-    for seed in range(300):
+    for seed in range(150):
         dice = random.Random(seed)
         content = bytearray(original)
         reach = len(content) if seed % 4 == 0 else 6000
@@ -124,4 +124,4 @@ def test_flipped_bytes_are_a_model_or_a_line(kind: str, good: Path, tmp_path: Pa
             open_any(path if kind == "pth" else folder)
         except UserError:
             refused += 1
-    assert refused > 100
+    assert refused > 50

@@ -14,8 +14,8 @@ from minimind.interop import export
 from minimind.interop.adapters import adapter_of, write_peft
 from minimind.interop.opening import open_any
 from minimind.interop.parity import TEXTS, compare_with_transformers
-from minimind.model.lora import add_lora, lora_tensors
 from tests.minimind.interop.small import IN_TRANSFORMERS, small_config, small_model, tokens, write
+from tests.minimind.interop.test_adapters import trained
 from tests.minimind.tiny import tiny_tokenizer
 
 # Other people's packages warn about themselves.
@@ -100,11 +100,7 @@ def test_the_second_generation_keeps_its_chat_format() -> None:
 def test_peft_loads_an_exported_adapter(transformers: Any, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
     folder = write(small_model("minimind3"), "hf", tmp_path / "hf", "float32")
-    model = small_model("minimind3")
-    add_lora(model, 4, scale=0.5)
-    with torch.no_grad():
-        for tensor in lora_tensors(model).values():
-            tensor.add_(0.1)
+    model = trained(scale=0.5)
     write_peft(adapter_of(model), tmp_path / "adapter", base=str(folder))
     base = transformers.AutoModelForCausalLM.from_pretrained(folder)
     theirs = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
