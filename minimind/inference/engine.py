@@ -263,6 +263,8 @@ class Engine:
 
     def _distribution(self, logits: Tensor, chosen: int, top: int) -> tuple[float, tuple[tuple[str, float], ...]]:
         probabilities = logits.softmax(0)  # [vocabulary]
+        if not top:
+            return float(probabilities[chosen]), ()
         best = probabilities.topk(min(top, len(probabilities)))
         alternatives = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         labelled = tuple((self.tokenizer.token_label(token), share) for token, share in alternatives)

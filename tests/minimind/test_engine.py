@@ -79,6 +79,11 @@ def test_a_common_beginning_is_not_read_again(engine: Engine, monkeypatch: pytes
     assert read[0] == 2
     assert ids(continued) == [token for token, _ in uncached(engine, [*again, 90, 91], 12)]
 
+    longer = [*again, 90, 91, continued[0].id or 0, 95]
+    read.clear()
+    assert ids(list(engine.generate(longer, GREEDY))) == [token for token, _ in uncached(engine, longer, 12)]
+    assert read[0] == 1
+
     read.clear()
     list(engine.generate(PROMPT, GREEDY.replace(seed=1)))
     assert read[0] == len(PROMPT)
@@ -193,11 +198,10 @@ def test_a_prompt_outside_the_vocabulary_is_refused(engine: Engine) -> None:
 def test_the_repetition_penalty_leaves_the_end_of_text_alone(engine: Engine) -> None:
     """Every earlier turn ends with the stop token: penalised, no answer would ever end."""
     end = engine.tokenizer.eos_id
-    engine.model.lm_head.register_forward_hook(
-        lambda module, inputs, logits: torch.zeros_like(logits).index_fill(-1, torch.tensor([end, 70]), 1.0)
-    )
+    scores = torch.zeros(320).index_put((torch.tensor([70, 71, 72, end]),), torch.tensor([1.0, 0.9, 0.8, 0.7]))
+    engine.model.lm_head.register_forward_hook(lambda module, inputs, logits: scores)
     config = SampleConfig(temperature=0, repetition_penalty=5.0)
-    assert [token.id for token in engine.generate([1, 70, end, 1, 70], config)] == [end]
+    assert [token.id for token in engine.generate([1, 70, end, 1], config)] == [71, 72, end]
 
 
 def test_completion_starts_with_the_beginning_of_text(engine: Engine) -> None:

@@ -64,6 +64,7 @@ def test_watching_a_cached_step_shows_its_last_row(model: MiniMind, tokens: Tens
     cache = Cache(CONFIG, 2, 7)
     model(tokens[:, :6], cache=cache)
     with watch_attention(model) as seen:
+        model(tokens[:, :3])
         model(tokens[:, 6:], cache=cache)
     torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-5)
 
