@@ -34,6 +34,11 @@ class Course:
         spent = sum(step.minutes * self.progress.share(step.lesson) for step in path.steps if step.lesson is not None)
         return done, spent / total if total else 0.0
 
+    def pages_read(self, slug: str) -> frozenset[str]:
+        """The ids of the pages read in a lesson."""
+        record = self.progress.lessons.get(slug)
+        return frozenset(record.read if record is not None else ())
+
     def next_lesson(self, place: int) -> str | None:
         """The slug of the lesson to go on with on the path at `place`; None when all written ones are done."""
         if place >= len(self.paths):

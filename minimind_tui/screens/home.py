@@ -26,7 +26,7 @@ from minimind_tui.widgets.phrase import Phrase
 
 if TYPE_CHECKING:
     # The course and the runs are read after the first paint; importing what reads them would delay it.
-    from lessons.lesson import LearningPath, Step
+    from lessons.lesson import LearningPath, Lesson, Step
     from minimind_tui.overview import Course
     from minimind_tui.supervisor import RunList, RunSummary
 
@@ -63,16 +63,18 @@ class HomeScreen(MiniMindScreen):
 
     TITLE_KEY = "home.title"
     DEFAULT_CSS = """
-    HomeScreen #tagline { height: 1; margin: 0 2; color: $text-muted; }
+    HomeScreen #tagline { height: 1; padding: 0 2; color: $text-muted; }
     HomeScreen #paths { height: 4; }
     HomeScreen.-tall #paths { height: 6; }
     HomeScreen.-tall #paths Card { height: 6; }
-    HomeScreen.-tall #tagline { margin: 1 2; }
+    HomeScreen.-tall #tagline { height: 3; padding: 1 2; }
     HomeScreen #columns { height: 1fr; }
-    HomeScreen #columns > Vertical { width: 1fr; padding: 0 1 0 0; }
+    HomeScreen.-tall #columns { padding: 1 0 0 0; }
+    HomeScreen #columns > Vertical { width: 1fr; }
+    HomeScreen #left { padding: 0 1 0 0; }
     HomeScreen #about { height: 1; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
-    HomeScreen.-tall #about { height: 2; text-wrap: wrap; }
-    HomeScreen #no-runs { height: 1fr; padding: 0 1; color: $text-muted; display: none; }
+    HomeScreen.-tall #about { height: auto; max-height: 14; text-wrap: wrap; margin: 1 0 0 0; }
+    HomeScreen #no-runs { height: auto; padding: 0 1; margin: 0 0 1 0; color: $text-muted; display: none; }
     HomeScreen.-no-runs #no-runs { display: block; }
     HomeScreen.-no-runs #runs { display: none; }
     """
@@ -100,7 +102,7 @@ class HomeScreen(MiniMindScreen):
             for number_ in range(_MOST_PATHS):
                 yield Card(id=f"path-{number_}")
         with Horizontal(id="columns"):
-            with Vertical():
+            with Vertical(id="left"):
                 yield HomeList(_LESSON_COLUMNS, id="lessons")
                 yield Static(markup=False, id="about")
             with Vertical():
@@ -195,7 +197,7 @@ class HomeScreen(MiniMindScreen):
         return self._paths[self._path].steps if self._path < len(self._paths) else ()
 
     def _show_lessons(self) -> None:
-        self.query_one("#lessons", HomeList).set_rows([self._lesson_row(step) for step in self._steps()])
+        _fill(self.query_one("#lessons", HomeList), [self._lesson_row(step) for step in self._steps()])
         self._show_about()
 
     def _lesson_row(self, step: Step) -> TableRow:
@@ -212,18 +214,33 @@ class HomeScreen(MiniMindScreen):
 
     @on(ListTable.Moved, "#lessons")
     def _show_about(self) -> None:
-        """The question of the lesson under the cursor."""
+        """The question of the lesson under the cursor; where there is room, also what it is made of."""
         slug = self.query_one("#lessons", HomeList).current
         step = next((step for step in self._steps() if step.slug == slug), None)
-        words = clean_line(self.say(step.question)) if step else ""
+        lines = [clean_line(self.say(step.question))] if step else []
+        if step is not None and step.lesson is not None and self.has_class("-tall"):
+            lines += ["", *self._contents(step.lesson)]
+        words = "\n".join(lines)
         about = self.query_one("#about", Static)
         if str(about.content) != words:
             about.update(Content(words))
 
+    def _contents(self, lesson: Lesson) -> list[str]:
+        """What a lesson has, and its pages, the read ones marked."""
+        assert self._course is not None
+        counts = {"experiments": lesson.experiments, "questions": lesson.questions, "exercises": lesson.exercises}
+        has = [self.t(f"home.has.{name}", n=len(items)) for name, items in counts.items() if items]
+        read = self._course.pages_read(lesson.slug)
+        done, open_ = ("+", "-") if self.ascii_only else ("✓", "·")
+        pages = [
+            f"{done if page.id in read else open_} {clean_line(page.title)}" for page in lesson.pages[self.language]
+        ]
+        return [self.t("home.has.separator").join(has), *pages]
+
     def _show_runs(self) -> None:
         self.set_class(self._has_looked and not self._runs, "-no-runs")
         now = time.time()
-        self.query_one("#runs", HomeList).set_rows([self._run_row(run, now) for run in self._runs])
+        _fill(self.query_one("#runs", HomeList), [self._run_row(run, now) for run in self._runs])
         live = next((run for run in self._runs if run.status.live), None)
         arrow = ">" if self.ascii_only else "▸"
         if live is not None:
@@ -338,6 +355,14 @@ def _begin() -> tuple[Course, RunList]:
     from minimind_tui.supervisor import RunList
 
     return Course.read(), RunList()
+
+
+def _fill(table: HomeList, rows: Sequence[TableRow]) -> None:
+    """Show these rows, in no more space than they take."""
+    height = len(rows) + 1
+    if table.styles.max_height is None or table.styles.max_height.value != height:
+        table.styles.max_height = height
+    table.set_rows(rows)
 
 
 def _wrap(text: str, width: int, most: int) -> list[str]:
