@@ -29,8 +29,9 @@ def shipped_models() -> tuple[str, ...]:
 def locate_model(name: str | Path) -> Path:
     """The directory with the weights that `name` means, or the file where it is one by itself.
 
-    A directory of a model, or a file in it; a released weights file or adapter (``.pth``); a run's directory, its id or the beginning of it, which mean its newest
-    valid checkpoint; the name of a model that comes with the package or was downloaded. Raises UserError where there is none.
+    A directory of a model, or a file in it; a released weights file or adapter (``.pth``); a run's directory, its id or
+    the beginning of it, which mean its newest valid checkpoint; the name of a model that comes with the package or was
+    downloaded. Raises UserError where there is none.
     """
     path = Path(name).expanduser()
     if path.is_file() and path.suffix in PYTORCH_SUFFIXES and path.name != _OF_A_FOLDER:
