@@ -74,10 +74,11 @@ Message: TypeAlias = Ready | Piece | Done | Trouble
 class ChatClient:
     """One chat child at a time. All methods belong to the event loop that runs them."""
 
-    def __init__(self, command: Sequence[str] = WORKER) -> None:
+    def __init__(self, command: Sequence[str] | None = None) -> None:
         self.state: State = "closed"
         self.path = ""
-        self._command = tuple(command)
+        self._command = tuple(command or WORKER)
+        self._changing = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._queue: deque[Message] = deque()
@@ -86,31 +87,22 @@ class ChatClient:
 
     async def open(self, path: str) -> None:
         """Start a child on the checkpoint `path` in place of the one that runs; a Ready or a Trouble follows."""
-        await self.close()
-        self._queue.clear()
-        self.path, self.state, self._errors = path, "opening", b""
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                path,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=trainer_environment(),
-                limit=LONGEST_LINE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            self.state = "closed"
-            reason = error.strerror or type(error).__name__
-            self._queue.append(
-                Trouble(Text(f"the chat child cannot start: {reason}", f"聊天进程启动不了：{reason}"), ended=True)
-            )
-            return
-        self._tasks = [
-            asyncio.create_task(self._listen(self._process)),
-            asyncio.create_task(self._collect_errors(self._process)),
-        ]
+        async with self._changing:
+            await self._end()
+            self._queue.clear()
+            self.path, self.state, self._errors = path, "opening", b""
+            try:
+                self._process = await self._start(path)
+            except OSError as error:
+                self.state = "closed"
+                reason = error.strerror or type(error).__name__
+                words = Text(f"the chat child cannot start: {reason}", f"聊天进程启动不了：{reason}")
+                self._queue.append(Trouble(words, ended=True))
+                return
+            self._tasks = [
+                asyncio.create_task(self._listen(self._process)),
+                asyncio.create_task(self._collect_errors(self._process)),
+            ]
 
     async def chat(self, messages: Sequence[Mapping[str, str]], sample: Mapping[str, Any], *, top: int = 0) -> int:
         """Ask for the answer to `messages` ({"role", "content"}); returns the id that its pieces carry."""
@@ -127,6 +119,22 @@ class ChatClient:
 
     async def close(self) -> None:
         """End the child: ask, then (after a grace of 2 s) kill its process group."""
+        async with self._changing:
+            await self._end()
+
+    async def _start(self, path: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *self._command,
+            path,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=trainer_environment(),
+            limit=LONGEST_LINE,
+            start_new_session=True,
+        )
+
+    async def _end(self) -> None:
         process, self._process = self._process, None
         self.state = "closed"
         if process is None:

@@ -66,6 +66,11 @@ class Answered(Speaker, Widget):
         yield self.answer
         yield self._foot_line
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether `end` was called."""
+        return self.has_class("-ended")
+
     def end(self, key: str, **values: Any) -> None:
         """Say how it ended: the string `key` with `values`."""
         self._foot = (key, values)

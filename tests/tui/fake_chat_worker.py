@@ -65,7 +65,7 @@ def main() -> None:
     if "missing" in path:
         say(op="error", text={"en": f"{path}: no checkpoint here", "zh": f"{path}：这里没有检查点"})
         sys.exit(2)
-    objective = "pretrain" if "pretrain" in path else "sft"
+    objective = "pretrain" if "pretrain" in path.rsplit("/", 1)[-1] else "sft"
     say(op="ready", path=path, objective=objective, step=40, parameters=1000, context=128)
     for line in sys.stdin:
         request = json.loads(line)
