@@ -73,8 +73,9 @@ def _open_corrected(
         says = f" ({clean_line(adapter.base, 100)})" if adapter.base else ""
         raise bad_file(
             path,
-            f"a LoRA adapter, which needs the model it was trained on{says}: name it with --base",
-            f"这是 LoRA，需要配合它所训练的模型{says}使用：请用 --base 指定",
+            f"a LoRA adapter, which needs the model it was trained on{says}: `minimind import … --base MODEL` "
+            "makes one model of both",
+            f"这是 LoRA，需要配合它所训练的模型{says}使用：`minimind import … --base 模型` 可将两者合成一个模型",
         )
     if folder == path or (folder.is_dir() and is_adapter_folder(folder)):
         raise UserError(

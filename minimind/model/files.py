@@ -79,9 +79,9 @@ def load_model(
     """Open a directory: the model in evaluation mode on the CPU with weights of `dtype`, its tokenizer, its metadata.
 
     Checked in this order: the manifest where there is one, the config (with `changes` to it), what kind of file the
-    weights are, names and shapes, numbers, and that the tokenizer (its own, or the one given) belongs to it. Without a config it is inferred
-    from the tensors, and what had to be assumed is in the metadata's ``notes``. Raises UserError for the first thing
-    wrong.
+    weights are, names and shapes, numbers, and that the tokenizer (its own, or the one given) belongs to the model.
+    Without a config it is inferred from the tensors, and what had to be assumed is in the metadata's ``notes``. Raises
+    UserError for the first thing wrong.
     """
     if not directory.is_dir():
         raise UserError(
@@ -168,8 +168,9 @@ def load_tokenizer(source: str | Path | None, places: Sequence[Path], config: Mo
         raise bad_file(
             weights,
             f"has no {TOKENIZER} beside it, and without the tokenizer it was trained with a model writes noise: put the "
-            "released one there, or name one with --tokenizer",
-            f"旁边没有 {TOKENIZER}；换用别的词表，模型只会输出乱码：请把发布的词表放在旁边，或用 --tokenizer 指定",
+            "released one there, or name it: `minimind import … --tokenizer DIR`",
+            f"旁边没有 {TOKENIZER}；换用别的词表，模型只会输出乱码：请把发布的词表放在旁边，"
+            "或用 `minimind import … --tokenizer DIR` 指定",
         )
     tokenizer = Tokenizer.load(found)
     if not 0 <= config.vocab_size - tokenizer.vocab_size < _PADDING:
