@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import os
 import signal
@@ -66,6 +67,12 @@ def _menu() -> type[Provider]:
     from minimind_tui.menu import Menu
 
     return Menu
+
+
+def _collect_garbage_again() -> None:
+    """After the first paint: what is loaded by now stays for good and need not be looked through at every collection."""
+    gc.freeze()
+    gc.enable()
 
 
 def _live_runs() -> int:
@@ -148,6 +155,8 @@ class MiniMindApp(App[None]):
                 loop.add_signal_handler(number, partial(self.exit, None, 128 + number))
             self.set_interval(_WATCHDOG_SECONDS, self._leave_without_terminal)
             self.app_resume_signal.subscribe(self, self._paint_again)
+        if not gc.isenabled():
+            self.call_after_refresh(_collect_garbage_again)
         if self._target:
             self.call_after_refresh(self._open_target)
 

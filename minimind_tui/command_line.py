@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import sys
@@ -74,6 +75,7 @@ def _start(options: argparse.Namespace) -> int:
         raise UserError(reason.en, reason.zh)
     _check_target(options)
     terminal.prepare(os.environ, settings.Settings.load())
+    gc.disable()  # a fifth of the way to the first paint is looking for garbage; the app turns it on again
 
     from minimind_tui.app import MiniMindApp
 

@@ -44,6 +44,6 @@ class ClaimView(Speaker, Static):
         first = Content.assemble(
             (plain_mark if self.ascii_only else mark, f"bold ${color}"),
             f" {clean(self.say(self._claim.text))} ",
-            (f"({self.t(f'events.claim.{verdict}')})", f"${color}"),
+            (self.t(f"events.claim.{verdict}"), f"${color}"),
         )
         self.update(Content("\n").join([first, Content.styled(f"  {measured}", "$text-muted")]) if measured else first)

@@ -64,8 +64,8 @@ EXPECTED = {
     "en": ("Three seeds.", "layers", "50 %", "signal", "gradient", "deviation", "Attention", "Result", "none [/]",
            "Once upon ␛]52;c;x␇", "! slow machine", "✓ It vanishes (holds here)", "signal_10 = 0.01230",
            "≈ It is faster (inconclusive)", "✗ It is needed (does not hold here)"),
-    "zh": ("三个种子。", "层", "50 %", "标准差", "注意力", "结果", "损失", "! 机器较慢", "✓ 信号会消失 (在本机成立)",
-           "≈ 更快 (尚无定论)", "✗ 必须要有 (在本机不成立)"),
+    "zh": ("三个种子。", "层", "50 %", "标准差", "注意力", "结果", "损失", "! 机器较慢", "✓ 信号会消失 （在本机成立）",
+           "≈ 更快 （尚无定论）", "✗ 必须要有 （在本机不成立）"),
 }  # fmt: skip
 
 
