@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
@@ -71,6 +72,7 @@ class BenchApp(MiniMindApp):
 
 def drive(situation: str, run: str) -> int:
     """Run the app in this situation until it is killed."""
+    gc.disable()  # as the command line does; the app turns it on again
     app = BenchApp(situation, run)
     app.run()
     return app.return_code or 0

@@ -91,8 +91,8 @@ async def test_a_page_is_drawn(size: tuple[int, int]) -> None:
     async with app.run_test(size=size) as pilot:
         await until_shown(pilot, "RMSNorm(x)=", "no html", "def forward")
         text = text_of(app)
-        flowing = " ".join(text.split())
-        assert "这就是关键。然后我们看 a/b，其中 xᵢ 是输入，换行不应有空格。An English line goes on." in flowing
+        sentence = "这就是关键。然后我们看 a/b，其中 xᵢ 是输入，换行不应有空格。An English line goes on."
+        assert "".join(sentence.split()) in "".join(text.split())
         assert "─────" in text
         assert "[/] [@click=app.bell]x[/]" in text
         assert "<b>no html</b>" in text
