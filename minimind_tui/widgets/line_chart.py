@@ -223,6 +223,8 @@ class LineChart(Painted, can_focus=True):
         """Header, plot, axis."""
         layout = self._layout_now = self._make_layout(width, height)
         header = self._header()
+        if self._cursor is None and sum(width_of(text) for text, _ in header) > width:
+            header = self._header(values=False)
         if layout is None:
             blank: list[Row] = [[] for _ in range(height - 1)]
             if not self._series and height > 2:
@@ -379,8 +381,11 @@ class LineChart(Painted, can_focus=True):
                 free_from = start + len(label) + 1
         return " " * layout.gutter + "".join(row) + name
 
-    def _header(self) -> Row:
-        """The title and, for each series, its mark, its name and its value: the latest, or the one at the cursor."""
+    def _header(self, *, values: bool = True) -> Row:
+        """The title and, for each series, its mark, its name and its value: the latest, or the one at the cursor.
+
+        Without `values` more names fit.
+        """
         title = clean_line(self._title if isinstance(self._title, str) else self.say(self._title))
         row: Row = [(f"{title}  " if title else "", "title")]
         at = self._cursor_x()
@@ -391,7 +396,10 @@ class LineChart(Painted, can_focus=True):
             curve = self._shown(series)
             index = curve.nearest(at) if at is not None else len(curve) - 1
             value = figure(curve.ys[index]) if index is not None and len(curve) else "–"
-            row += [(f"{self._mark(number, series)} ", series.color), (f"{name} {value}  ", "text")]
+            row += [
+                (f"{self._mark(number, series)} ", series.color),
+                (f"{name} {value}  " if values else f"{name}  ", "text"),
+            ]
         flags = [self.t(f"chart.{name}") for name, on in (("log", self._is_log), ("smooth", self.smoothed)) if on]
         if flags:
             row.append((" ".join(flags), "axis"))
