@@ -41,6 +41,7 @@ class RunsScreen(RunActions):
     """All runs, newest first: their state, progress and losses, and what can be done to them."""
 
     TITLE_KEY = "runs.title"
+    AUTO_FOCUS = "ListTable"  # not the filter, which would swallow every key
     DEFAULT_CSS = """
     RunsScreen #summary { height: 1; padding: 0 1; color: $text-muted; }
     RunsScreen #filter { display: none; height: 1; margin: 0 1; background: $panel; }

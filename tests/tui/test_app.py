@@ -15,7 +15,7 @@ from minimind_tui.app import _SCREENS, MiniMindApp, screen_class
 from minimind_tui.filters import NoControls
 from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.widgets.phrase import Phrase
-from tests.tui.driving import lines_of, text_of, until_shown
+from tests.tui.driving import lines_of, text_of, until, until_shown
 
 SIZES = [(80, 24), (160, 50), (60, 16), (40, 10)]
 MODES = {"en": ("1 Learn", "2 Runs", "3 Chat"), "zh": ("1 学习", "2 训练", "3 对话")}
@@ -108,6 +108,17 @@ async def test_escape_goes_back_and_home() -> None:
         await pilot.press("escape")
         await pilot.pause()
         assert app.current_mode == "learn"
+
+
+async def test_digits_lead_from_mode_to_mode_again_and_again() -> None:
+    """Coming back to a mode must not put the focus into a line that swallows the next digit."""
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(80, 24)) as pilot:
+        for _ in range(2):
+            for digit, mode in (("2", "runs"), ("1", "learn")):
+                await pilot.press(digit)
+                await until(pilot, lambda mode=mode: app.current_mode == mode)
+                await pilot.pause(0.2)
 
 
 async def open_menu(pilot: Pilot[None], *keys: str) -> None:
