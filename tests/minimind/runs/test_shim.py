@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,7 +48,19 @@ def supervise(directory: Path, command: list[str], prepare: Callable[[], None]) 
 def supervise_to_the_end(directory: Path, command: list[str], prepare: Callable[[], None]) -> None:
     answer, pid = supervise(directory, command, prepare)
     assert answer == shim.READY
-    assert os.waitpid(pid, 0)[1] == 0
+    assert left_with(pid) == 0
+
+
+def left_with(pid: int) -> int:
+    """The exit status of a forked shim; one that does not leave is killed and fails."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return status
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
 
 
 @pytest.mark.parametrize(
@@ -102,10 +115,18 @@ def test_a_trainer_that_cannot_be_written_down_is_not_left_running(run_directory
 
     answer, pid = supervise(run_directory, [sys.executable, "-S", "-c", "import time; time.sleep(60)"], prepare)
     assert answer == shim.FAILED + b"[Errno 28] No space left on device"
-    os.waitpid(pid, 0)
+    assert left_with(pid) == 0
     status = status_of(run_directory)
     assert (status.state, status.live) == ("failed", False)
     assert "No space left" in status.reason.en
+
+
+def test_a_stop_asked_for_while_the_run_starts_is_obeyed(run_directory: Path) -> None:
+    """The order says that no wish had been made (sequence 0) when the start was asked for: this one came later."""
+    request(run_directory, want="stop")
+    supervise_to_the_end(run_directory, [sys.executable, "-S", "-c", "import time; time.sleep(60)"], lambda: None)
+    status = status_of(run_directory)
+    assert (status.state, status.signal) == ("stopped", signal.SIGTERM)
 
 
 def test_what_a_starter_left_ignored_or_blocked_does_not_matter(run_directory: Path) -> None:
@@ -158,7 +179,7 @@ def test_a_run_on_such_a_file_system_is_told_alive_by_its_processes(run_director
     assert not found.lock_reliable
     assert status_of(run_directory).state == "running"
     launch.stop(run_directory)
-    assert os.waitpid(pid, 0)[1] == 0
+    assert left_with(pid) == 0
     assert status_of(run_directory).state == "stopped"
 
 

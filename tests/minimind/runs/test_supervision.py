@@ -134,6 +134,19 @@ def test_t5_both_killed_is_called_lost_and_can_be_resumed(run_directory: Path, f
     assert (exit_record(run_directory)["code"], exit_record(run_directory)["swept"]) == (0, 2)
 
 
+def test_t5_the_last_starts_end_is_not_taken_for_this_ones(run_directory: Path, fake, until) -> None:
+    launch.launch(run_directory, command=fake(run_directory))
+    until(lambda: steps_done(run_directory) > 2)
+    launch.stop(run_directory)
+    until(lambda: status_of(run_directory).state == "stopped")
+    launch.resume(run_directory, command=fake(run_directory))
+    both = processes_of(run_directory)
+    kill(both.shim)
+    kill(both.trainer)
+    until(lambda: not status_of(run_directory).live)
+    assert status_of(run_directory).state == "lost"
+
+
 def test_t8_of_racing_starts_exactly_one_wins(run_directory: Path, fake, until) -> None:
     answers: list[str] = []
     stop_probing = threading.Event()
