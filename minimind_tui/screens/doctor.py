@@ -57,7 +57,7 @@ class DoctorScreen(MiniMindScreen):
 
     @work(group="doctor", exclusive=True)
     async def _look(self, fix: bool) -> None:
-        command = [sys.executable, "-m", "minimind", "doctor", "--json", *(["--fix"] if fix else [])]
+        command = [sys.executable, "-P", "-m", "minimind", "doctor", "--json", *(["--fix"] if fix else [])]
         child = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
