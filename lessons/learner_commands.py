@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import secrets
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from lessons.lesson import Lesson, find_exercise, load_lesson, load_lessons, loa
 from lessons.page_text import plain_page
 from lessons.progress import Progress, changing
 from lessons.quiz import LETTERS, ExplainQuestion, MatchQuestion, Question, Verdict
-from lessons.recorded import PREDICTION, VERDICTS, Recording, choose, show_number
+from lessons.recorded import PREDICTION, VERDICTS, Recording, show_number
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
 from minimind.errors import UserError
@@ -80,13 +82,6 @@ def list_lessons(_arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def recordings_for(lesson: Lesson, progress: Progress) -> dict[str, Recording]:
-    """For each experiment, the run whose numbers the prose shows."""
-    own = progress.lesson(lesson.slug).runs
-    chosen = {name: choose(lesson.recordings.get(name), own.get(name)) for name in {*lesson.recordings, *own}}
-    return {name: recording for name, recording in chosen.items() if recording is not None}
-
-
 def show_lesson(arguments: argparse.Namespace, output: Output) -> int:
     """Print a lesson's pages, or one of them, and remember it as read."""
     lesson = load_lesson(arguments.slug)
@@ -97,7 +92,7 @@ def show_lesson(arguments: argparse.Namespace, output: Output) -> int:
             f"{lesson.slug} 共有第 1…{len(pages)} 页，没有第 {arguments.page} 页",
         )
     with changing() as progress:
-        recordings = recordings_for(lesson, progress)
+        recordings = progress.lesson(lesson.slug).recordings(lesson)
         for number, page in enumerate(pages, 1):
             if arguments.page in (None, number):
                 text = plain_page(page, recordings, output.language)
@@ -114,10 +109,10 @@ def _markdown(text: str, output: Output) -> str:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    console = Console(file=output.stdout)
-    with console.capture() as capture:
-        console.print(Markdown(text))
-    return capture.get()
+    laid_out = io.StringIO()
+    width = min(100, shutil.get_terminal_size().columns)
+    Console(file=laid_out, width=width).print(Markdown(text))  # plain: `Output` lets no escape sequence through
+    return laid_out.getvalue()
 
 
 def run_experiment(arguments: argparse.Namespace, output: Output) -> int:
@@ -173,7 +168,7 @@ def _prediction(experiment: Experiment, given: int | None, output: Output) -> in
 def _print_results(
     experiment: Experiment, events: list[Event], claims: tuple[Claim, ...], choice: int | None, output: Output
 ) -> None:
-    output.emit({}, f"{experiment.title.of(output.language)}: {experiment.question.of(output.language)}\n")
+    output.emit({}, f"{experiment.title.of(output.language)}\n{experiment.question.of(output.language)}\n")
     last_heatmaps = {event.name: event for event in events if isinstance(event, Heatmap)}
     for event in [*last_heatmaps.values(), *(event for event in events if isinstance(event, (Table, Note)))]:
         output.emit({}, _event_text(event, output) + "\n")
@@ -235,8 +230,7 @@ def ask_questions(arguments: argparse.Namespace, output: Output) -> int:
 
 def _ask(lesson: Lesson, question: Question, place: str, seed: int, output: Output) -> bool | None:
     """Ask one question; whether the answer was right, None when the input ended."""
-    recordings = recordings_for(lesson, Progress.load())
-    bound = question.bind(recordings)
+    bound = question.bind(Progress.load().lesson(lesson.slug).recordings(lesson))
     language = output.language
     choices = [choice.text.of(language) for choice in bound.shown(seed)]
     left = [pair.left.of(language) for pair in bound.pairs] if isinstance(bound, MatchQuestion) else []

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lessons.lesson import LearningPath, Lesson
-from lessons.recorded import Recording
+from lessons.recorded import Recording, choose
 from minimind import paths
 from minimind.errors import UserError
 from minimind.events import Text
@@ -70,6 +70,11 @@ class LessonProgress:
     def attempt(self, exercise: str) -> Attempt:
         """The record of `exercise`, begun where there is none."""
         return self.exercises.setdefault(exercise, Attempt())
+
+    def recordings(self, lesson: Lesson) -> dict[str, Recording]:
+        """For each experiment of `lesson`, the run whose numbers the prose shows."""
+        chosen = {name: choose(lesson.recordings.get(name), self.runs.get(name)) for name in lesson.experiments}
+        return {name: recording for name, recording in chosen.items() if recording is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LessonProgress:

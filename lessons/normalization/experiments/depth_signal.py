@@ -21,8 +21,8 @@ from minimind.model.transformer import RMSNorm
 INITIALISATIONS = {"default": 1 / math.sqrt(3), "xavier": 1.0, "he": math.sqrt(2)}
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda _: nn.Identity(),
-    "RMSNorm": RMSNorm,
-    "LayerNorm": nn.LayerNorm,
+    "RMS": RMSNorm,
+    "Layer": nn.LayerNorm,
 }
 DEAD = 1e-3
 """Less than this share of the input's signal, or of the last layer's gradient, counts as gone."""
@@ -34,13 +34,10 @@ class Arm:
 
     norm: str
     initialisation: str
+    name: str
     spread: list[list[float]] = field(default_factory=list)
     signal: list[list[float]] = field(default_factory=list)
     gradient: list[list[float]] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return f"{self.norm}, {self.initialisation}"
 
     def shares(self) -> list[float]:
         """Signal after the last layer as a share of the input's, for each seed."""
@@ -79,9 +76,9 @@ class Arm:
     ),
     names={
         "layer": Text("layer", "层"),
-        "spread": Text("Spread: standard deviation over units", "散布：各单元之间的标准差"),
-        "signal": Text("Signal: standard deviation over inputs", "信号：各输入之间的标准差"),
-        "gradient": Text("Gradient norm of each layer's weights", "各层权重的梯度范数"),
+        "spread": Text("Spread", "散布"),
+        "signal": Text("Signal", "信号"),
+        "gradient": Text("Gradient", "梯度"),
     },
 )
 def depth_signal(
@@ -94,7 +91,8 @@ def depth_signal(
 ) -> Iterator[Event]:
     """Stream, layer by layer: the spread over units, the signal over samples, and the gradient norm of each arm."""
     other = "default" if initialisation == "he" else "he"
-    arms = [Arm(norm, initialisation) for norm in NORMS] + [Arm("none", other), Arm("RMSNorm", other)]
+    arms = [Arm(norm, initialisation, norm) for norm in NORMS]
+    arms += [Arm(norm, other, f"{norm} {other}") for norm in ("none", "RMS")]
     for seed in range(seeds):
         for number, arm in enumerate(arms):
             yield Progress(seed * len(arms) + number, seeds * len(arms))
@@ -243,7 +241,7 @@ def _claims_on_causes(none: Arm, rms: Arm, layer: Arm, none_other: Arm, rms_othe
 
 def _claim_on_residual(depth: int, width: int, initialisation: str, bias: bool, seeds: int) -> Iterator[Event]:
     """The same stack with x + f(x) in place of f(x), without a norm and with RMSNorm on the branch."""
-    plain, normed = Arm("none", initialisation), Arm("RMSNorm", initialisation)
+    plain, normed = (Arm(norm, initialisation, norm) for norm in ("none", "RMS"))
     for seed in range(seeds):
         for arm in (plain, normed):
             for _ in _measure(arm, depth, width, bias, True, seed):

@@ -1,4 +1,4 @@
-"""RMSNorm from scratch: y = x / √(mean(x²) + ε) · weight, over the last axis."""
+"""RMSNorm from scratch: x / √(mean(x²) + ε) · weight."""
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))  # [size]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x [..., size]; the result has its shape and dtype."""
-        wide = x.float()  # [..., size], because 256² is already infinite in float16
+        """Normalise x [..., size]; shape and dtype stay."""
+        wide = x.float()  # [..., size]; 256² overflows float16
         mean_square = wide.pow(2).mean(-1, keepdim=True)  # [..., 1]
         normalised = wide * torch.rsqrt(mean_square + self.eps)  # [..., size]
         return normalised.to(x.dtype) * self.weight  # [..., size]

@@ -1,4 +1,4 @@
-"""RMSNorm from scratch: y = x / √(mean(x²) + ε) · weight, over the last axis."""
+"""RMSNorm from scratch: x / √(mean(x²) + ε) · weight."""
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))  # [size]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x [..., size]; the result has its shape and dtype."""
-        # 1. in float32: the mean of the squares over the last axis, kept as an axis of size 1
+        """Normalise x [..., size]; shape and dtype stay."""
+        # 1. in float32: mean of the squares, last axis kept as 1
         # 2. divide by the root of that mean plus eps
         # 3. back to the dtype of x, times the weight
         return x
