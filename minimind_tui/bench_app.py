@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 
@@ -29,7 +29,13 @@ def _experiments() -> Iterator[Event]:
 
 
 class StreamScreen(MiniMindScreen):
-    """The experiments of the lessons as they stream."""
+    """The experiments of the lessons as they stream; `begun` is called when the first event is there."""
+
+    def __init__(self, begun: Callable[[], object]) -> None:
+        super().__init__()
+        self._inbox = Inbox()
+        self._begun = begun
+        self._has_begun = False
 
     def compose_body(self) -> ComposeResult:
         """What draws them."""
@@ -38,12 +44,15 @@ class StreamScreen(MiniMindScreen):
 
     def on_mount(self) -> None:
         """Begin."""
-        self._inbox = Inbox()
         Lab(_experiments, self._inbox).start()
         self.set_interval(DRAIN_SECONDS, self._drain)
 
     def _drain(self) -> None:
-        self.query_one(EventView).feed(self._inbox.drain())
+        events = self._inbox.drain()
+        self.query_one(EventView).feed(events)
+        if events and not self._has_begun:
+            self._has_begun = True
+            self._begun()
 
 
 class BenchApp(MiniMindApp):
@@ -56,10 +65,11 @@ class BenchApp(MiniMindApp):
         self._situation, self._run = situation, run
 
     async def on_ready(self) -> None:
-        """Open the screen, then the line."""
+        """Open the screen, then the line; over an experiment when torch is loaded and it has begun."""
         if self._situation == "experiment":
-            await self.push_screen(StreamScreen())
-        elif self._situation == "run":
+            await self.push_screen(StreamScreen(lambda: self.call_after_refresh(self._add_line)))
+            return
+        if self._situation == "run":
             await self.show_run(Path(self._run))
         self.call_after_refresh(self._add_line)
 

@@ -59,6 +59,7 @@ class ChatScreen(MiniMindScreen):
         self._conversation = Conversation.new()
         self._picked = ""
         self._has_begun = False
+        self._sends_when_ready = False
 
     def compose_body(self) -> ComposeResult:
         """The columns, the read-out of a token, and the box to write in."""
@@ -141,20 +142,25 @@ class ChatScreen(MiniMindScreen):
 
     @on(PromptBox.Sent)
     async def _sent(self, event: PromptBox.Sent) -> None:
-        panes = self._panes
-        if any(pane.is_answering for pane in panes):
+        states = {pane.client.state for pane in self._panes}
+        self._sends_when_ready = "opening" in states and "closed" not in states
+        if "answering" in states:
             self.app.tell(self.t("chat.busy"))
-            return
-        waiting = next((pane for pane in panes if not pane.is_ready), None)
-        if waiting is not None:
-            self.app.tell(self.t("chat.not_ready" if waiting.client.state == "opening" else "chat.no_model_hint"))
-            return
+        elif "closed" in states:
+            self.app.tell(self.t("chat.no_model_hint"))
+        elif self._sends_when_ready:
+            self.app.tell(self.t("chat.not_ready"))
+        else:
+            await self._ask(event.text)
+
+    async def _ask(self, text: str) -> None:
+        """Put `text` to the model, or to both."""
+        panes = self._panes
         self.query_one(PromptBox).clear()
         histories = [self._conversation.messages(pane.side) for pane in panes]
-        self._keep(Turn("prompt" if panes[0].completes else "user", event.text))
-        sample = self._sample.to_dict()
+        self._keep(Turn("prompt" if panes[0].completes else "user", text))
         for pane, history in zip(panes, histories, strict=True):
-            await pane.ask(event.text, history, sample)
+            await pane.ask(text, history, self._sample.to_dict())
 
     @on(PromptBox.TooLong)
     def _too_long(self) -> None:
@@ -174,6 +180,9 @@ class ChatScreen(MiniMindScreen):
     def _pane_changed(self) -> None:
         self.refresh_bindings()
         self.relabel()
+        if self._sends_when_ready and all(pane.is_ready for pane in self._panes):
+            self._sends_when_ready = False
+            self.query_one(PromptBox).action_send()
 
     def _drain(self) -> None:
         for pane in self._panes:

@@ -21,11 +21,14 @@ class SpokenButton(Speaker, Button):
     """A button named by a string key."""
 
     DEFAULT_CSS = """
-    SpokenButton { width: auto; min-width: 10; margin: 0 2 0 0; }
+    SpokenButton { width: auto; min-width: 10; margin: 0 2 0 0; background: $panel; color: $foreground; text-style: none; }
+    SpokenButton:hover { background: $rule; color: $foreground; }
+    SpokenButton:focus { background: $primary; color: $block-cursor-foreground; text-style: bold; background-tint: transparent; }
+    SpokenButton.-danger:focus { background: $error; }
     """
 
-    def __init__(self, key: str, *, id: str, variant: Any = "default") -> None:
-        super().__init__("", id=id, variant=variant, compact=True)
+    def __init__(self, key: str, *, id: str, danger: bool = False) -> None:
+        super().__init__("", id=id, classes="-danger" if danger else None, compact=True)
         self._key = key
 
     def on_mount(self) -> None:
@@ -93,8 +96,8 @@ class ConfirmDialog(Dialog[bool]):
         """The question and two buttons."""
         yield Phrase(self._question, values=self._values, classes="dialog-title")
         with Horizontal(classes="buttons"):
-            yield SpokenButton("dialog.no", id="no", variant="primary")
-            yield SpokenButton(self._yes, id="yes", variant="error")
+            yield SpokenButton("dialog.no", id="no")
+            yield SpokenButton(self._yes, id="yes", danger=True)
 
     def on_mount(self) -> None:
         """The safe answer first."""

@@ -20,7 +20,7 @@ from minimind_tui.widgets.phrase import Phrase
 
 _COLUMNS = (
     Column("chat.column.model", 0),
-    Column("chat.column.objective", 9),
+    Column("chat.column.objective", 10),
     Column("chat.column.age", 9, right=True, appears_at=50),
 )
 

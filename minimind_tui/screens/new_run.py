@@ -55,7 +55,7 @@ class NewRunScreen(MiniMindScreen):
     TITLE_KEY = "new_run.title"
     DEFAULT_CSS = """
     NewRunScreen #what { height: auto; padding: 0 1; margin: 0 0 1 0; text-style: bold; }
-    NewRunScreen #estimate { height: 5; padding: 0 1; border-left: outer $primary; background: $surface; }
+    NewRunScreen #estimate { height: auto; min-height: 4; padding: 0 1; border-left: outer $primary; background: $surface; }
     NewRunScreen #buttons { height: 1; margin: 1 1; }
     NewRunScreen ConfigForm { border-top: solid $rule; }
     """
@@ -90,7 +90,7 @@ class NewRunScreen(MiniMindScreen):
         yield Static("", markup=False, id="what")
         yield Static("", markup=False, id="estimate")
         with Horizontal(id="buttons"):
-            yield SpokenButton("new_run.button.start", id="start", variant="primary")
+            yield SpokenButton("new_run.button.start", id="start")
             yield SpokenButton("new_run.button.more", id="more")
             yield SpokenButton("new_run.button.model", id="model")
         yield ConfigForm(self._config, main=MAIN_SETTINGS, suggestions={"model": tuple(MODEL_PRESETS)})

@@ -95,7 +95,7 @@ class RunScreen(RunActions):
         yield PaneBar(PANES, "run.pane")
         with Container(id="panes"):
             yield LossChart(id="loss", classes="pane")
-            yield SamplesPane(id="samples", classes="pane")
+            yield SamplesPane(dialogue=self._watch.config.objective != "pretrain", id="samples", classes="pane")
             yield DetailCharts(id="details", classes="pane")
             with Container(id="checkpoints", classes="pane"):
                 yield ListTable(CHECKPOINT_COLUMNS, id="checkpoint-table")

@@ -21,7 +21,8 @@ class SampleDialog(Dialog[SampleConfig | None]):
 
     DEFAULT_CSS = """
     SampleDialog > .box { width: 90; }
-    SampleDialog ConfigForm { height: 10; }
+    SampleDialog ConfigForm { height: auto; max-height: 14; }
+    SampleDialog SettingRow Input { width: 10; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "take", "chat.key.take", key_display="⏎")]
 
@@ -34,7 +35,7 @@ class SampleDialog(Dialog[SampleConfig | None]):
         yield Phrase("chat.sample_title", classes="dialog-title")
         yield ConfigForm(self._config)
         with Horizontal(classes="buttons"):
-            yield SpokenButton("chat.key.take", id="take", variant="primary")
+            yield SpokenButton("chat.key.take", id="take")
             yield SpokenButton("chat.key.defaults", id="defaults")
 
     def on_mount(self) -> None:

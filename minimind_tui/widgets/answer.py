@@ -39,13 +39,13 @@ def style_of(probability: float | None) -> str:
 
 
 def visible(token: str) -> str:
-    """A token's text on one line with its outer spaces marked, as ``·the``."""
+    """A token's text on one line with its outer spaces marked, as ``␣the``."""
     line = clean_line(token, 40)
     inner = line.strip(" ")
     if not inner:
-        return "·" * len(line)
+        return "␣" * len(line)
     start = line.index(inner)
-    return "·" * start + inner + "·" * (len(line) - start - len(inner))
+    return "␣" * start + inner + "␣" * (len(line) - start - len(inner))
 
 
 class Answer(Speaker, Static, can_focus=True):

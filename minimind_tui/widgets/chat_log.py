@@ -106,6 +106,11 @@ class ChatLog(Speaker, VerticalScroll):
         """The answer that grows, or the last one."""
         return self._answer
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing stands here."""
+        return not self.children
+
     def show_turns(self, turns: Sequence[Turn]) -> None:
         """Show a kept conversation in place of what is there."""
         self.remove_children()

@@ -130,6 +130,8 @@ class ChatPane(Speaker, Widget):
     def _take(self, message: Ready | Done | Trouble) -> None:
         if isinstance(message, Ready):
             self._facts = message.facts
+            if self.log_view.is_empty:
+                self.remark("chat.hello_text" if self.completes else "chat.hello")
         elif isinstance(message, Done):
             for note in message.notes:
                 self.log_view.remark(note)

@@ -54,12 +54,12 @@ class SettingRow(Speaker, Widget):
     DEFAULT_CSS = """
     SettingRow { height: auto; layout: vertical; }
     SettingRow Horizontal { height: 1; }
-    SettingRow .setting-name { width: 24; padding: 0 1; color: $foreground; }
+    SettingRow .setting-name { width: 23; padding: 0 1; color: $foreground; }
     SettingRow .setting-help { width: 1fr; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     SettingRow .setting-error { display: none; color: $error; padding: 0 1 0 3; height: auto; }
     SettingRow.-wrong .setting-error { display: block; }
     SettingRow.-changed .setting-name { text-style: bold; color: $accent; }
-    SettingRow Input, SettingRow Select { width: 24; }
+    SettingRow Input, SettingRow Select { width: 20; }
     SettingRow Input { background: $surface; }
     SettingRow Input:focus { background: $panel; }
     """

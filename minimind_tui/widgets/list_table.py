@@ -202,5 +202,5 @@ class ListTable(Painted, can_focus=True):
 
     def _widths(self, shown: list[int], width: int) -> list[int]:
         fixed = sum(self._columns[number].width for number in shown)
-        left = max(8, width - 1 - fixed - len(_GAP) * (len(shown) - 1))
+        left = max(8, width - 2 - fixed - len(_GAP) * (len(shown) - 1))
         return [self._columns[number].width or left for number in shown]

@@ -32,10 +32,14 @@ class LossChart(LineChart):
         if curves is not None:
             self.clear()
             for name, label in _LOSSES.items():
-                self.set_series(name, *curves.get(name, ((), ())), label=label)
+                if name in curves:
+                    self.set_series(name, *curves[name], label=label)
         for name, x, y in points:
-            if name in _LOSSES:
-                self.append(name, x, y)
+            if name not in _LOSSES:
+                continue
+            if name not in self._series:
+                self.set_series(name, (), (), label=_LOSSES[name])
+            self.append(name, x, y)
 
 
 class DetailCharts(Widget):
@@ -63,10 +67,10 @@ class DetailCharts(Widget):
         """Draw `curves` in place of what there is, or add `points`."""
         if curves is not None:
             for name, chart in self._charts.items():
-                chart.set_series(name, *curves.get(name, ((), ())), label="")
+                chart.set_series("", *curves.get(name, ((), ())))
         for name, x, y in points:
             if name in self._charts:
-                self._charts[name].append(name, x, y)
+                self._charts[name].append("", x, y)
 
     def smooth(self, smoothed: bool) -> None:
         """Averaged, or as measured."""

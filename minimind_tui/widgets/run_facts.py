@@ -94,7 +94,8 @@ class RunFacts(Painted):
         if snapshot.status.state == "running" and eta is not None:
             words.append(self.t("run.left", time=duration(eta, self.language)))
         if snapshot.elapsed:
-            words.append(self.t("run.elapsed", time=duration(snapshot.elapsed, self.language)))
+            key = "run.elapsed" if snapshot.status.live else "run.took"
+            words.append(self.t(key, time=duration(snapshot.elapsed, self.language)))
         return " · ".join(words)
 
     def _figures(self, snapshot: RunSnapshot, width: int, count: int) -> list[Row]:

@@ -41,8 +41,7 @@ class RunLog(Speaker, VerticalScroll, can_focus=True):
         yield self._text
 
     def on_mount(self) -> None:
-        """Stay at the end."""
-        self.anchor()
+        """Speak for the first time."""
         self.relabel()
 
     def take(self, snapshot: RunSnapshot) -> None:
@@ -56,10 +55,13 @@ class RunLog(Speaker, VerticalScroll, can_focus=True):
         if shown == self._shown:
             return
         self._shown = shown
+        at_end = self.scroll_offset.y >= self.max_scroll_y
         parts = [Content.styled(self._alert(alert), _STYLES[alert.level]) for alert in self._alerts[-_MOST:]]
         parts += [Content(clean(self.say(note.text), _LONGEST)) for note in self._notes[-_MOST:]]
         parts += self._lines(self._log)
         self._text.update(Content("\n").join(parts) if parts else Content(self.t("run.log_none")))
+        if at_end:
+            self.call_after_refresh(self.scroll_end, animate=False)
 
     def _alert(self, alert: Alert) -> str:
         step = "" if alert.step is None else self.t("run.step", step=alert.step) + ": "

@@ -70,7 +70,7 @@ class RunOutcome(Speaker, Static):
 
     def _living(self, snapshot: RunSnapshot) -> tuple[list[str], str]:
         status = snapshot.status
-        usual = status.state == "running" and status.supervised and snapshot.step > 0
+        usual = status.state == "running" and status.supervised
         lines = [self.t("run.goes_on") if usual else self.say(status.reason)]
         alert = next((alert for alert in reversed(snapshot.alerts) if alert.level != "info"), None)
         if alert is None:

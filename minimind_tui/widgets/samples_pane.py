@@ -28,8 +28,10 @@ class SamplesPane(Speaker, Widget):
     SamplesPane .sample-text { height: auto; padding: 0 1; }
     """
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(self, *, dialogue: bool = False, id: str | None = None, classes: str | None = None) -> None:
+        """With `dialogue` the model answers a question; otherwise it goes on with a text."""
         super().__init__(id=id, classes=classes)
+        self._joint = "\n" if dialogue else ""
         self._samples: tuple[Sample, ...] = ()
         self._step: int | None = None
         self._shown: tuple[object, ...] | None = None
@@ -83,21 +85,21 @@ class SamplesPane(Speaker, Widget):
             return
         key = "run.samples_newest" if self._step is None else "run.samples_older"
         self._title.update(Content(self.t(key, step=step, number=known.index(step) + 1, count=len(known))))
-        self._text.update(_content(samples))
+        self._text.update(_content(samples, self._joint))
 
 
-def _content(samples: Sequence[Sample]) -> Content:
-    """Each sample: its prompt marked, then how the model went on."""
+def _content(samples: Sequence[Sample], joint: str) -> Content:
+    """Each sample: its prompt marked, `joint`, then how the model went on."""
     text = ""
     spans: list[Span] = []
     for sample in samples:
         if text:
             text += "\n\n"
-        if sample.name:
+        if sample.name and sample.name != sample.prompt:
             name = f"{clean_line(sample.name, 40)}  "
             spans.append(Span(len(text), len(text) + len(name), "$text-muted"))
             text += name
         prompt = clean(sample.prompt, _LONGEST)
         spans.append(Span(len(text), len(text) + len(prompt), "bold $primary"))
-        text += prompt + clean(sample.text, _LONGEST)
+        text += prompt + joint + clean(sample.text, _LONGEST)
     return Content(text, spans)

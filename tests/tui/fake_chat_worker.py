@@ -1,6 +1,6 @@
 """A chat child without a model: speaks the protocol of ``minimind.inference.worker``, driven by the path it is given.
 
-``pretrain`` in the path makes it a model that only continues text; other words in the last user message make it
+``pretrain`` in the path makes it a model that only continues text, ``late`` a slow one; other words in the last user message make it
 misbehave on purpose: ``die``, ``kill``, ``noise``, ``slow``, ``escape``, ``flood``.
 """
 
@@ -65,6 +65,8 @@ def main() -> None:
     if "missing" in path:
         say(op="error", text={"en": f"{path}: no checkpoint here", "zh": f"{path}：这里没有检查点"})
         sys.exit(2)
+    if "late" in path:
+        time.sleep(1.0)
     objective = "pretrain" if "pretrain" in path.rsplit("/", 1)[-1] else "sft"
     say(op="ready", path=path, objective=objective, step=40, parameters=1000, context=128)
     for line in sys.stdin:

@@ -78,6 +78,16 @@ async def test_without_any_model_it_says_how_to_get_one(monkeypatch: pytest.Monk
         await until_shown(pilot, "还没有可选的模型")
 
 
+async def test_what_is_sent_too_early_is_sent_when_the_model_is_open(shipped: Path) -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await app.show_chat("/x/late")
+        await say(pilot, "hello")
+        await until_shown(pilot, "It is sent as soon as the model is open.")
+        await until_shown(pilot, "late heard: hello")
+        assert chat_of(app).query_one(PromptBox).text == ""
+
+
 async def test_escape_stops_an_answer_and_then_goes_back(shipped: Path) -> None:
     app = MiniMindApp(language="en")
     async with app.run_test(size=(100, 24), notifications=True) as pilot:
@@ -206,9 +216,9 @@ async def test_probabilities_are_shown_and_read_out(shipped: Path) -> None:
         await pilot.press("ctrl+t")
         await until_shown(pilot, "Colours: likely tokens plain")
         await pilot.press("up", "right")
-        await until_shown(pilot, "“nano-chat·” 50 % — likeliest: nano-chat· 50 %  或 25 %")
+        await until_shown(pilot, "“nano-chat␣” 50 % — likeliest: nano-chat␣ 50 %  或 25 %")
         await pilot.press("right", "left", "left", "left")
-        await until_shown(pilot, "“nano-chat·”")
+        await until_shown(pilot, "“nano-chat␣”")
         await pilot.press("down", "ctrl+t")
         await until(pilot, lambda: "likeliest" not in text_of(app))
         assert isinstance(app.focused, PromptBox)
@@ -314,7 +324,7 @@ async def test_the_language_changes_live(shipped: Path) -> None:
 
 
 def test_tokens_are_made_visible_and_coloured_by_probability() -> None:
-    assert [visible(text) for text in ("the", " the ", "  ", "\n", "\x1b")] == ["the", "·the·", "··", "⏎", "␛"]
+    assert [visible(text) for text in ("the", " the ", "  ", "\n", "\x1b")] == ["the", "␣the␣", "␣␣", "⏎", "␛"]
     styles = [style_of(value) for value in (None, 0.9, 0.3, 0.1, 0.01, float("nan"))]
     assert styles == ["", "", "$success", "$warning", "$error underline", ""]
 

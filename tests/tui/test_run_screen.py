@@ -79,14 +79,14 @@ async def test_samples_can_be_followed_and_looked_up() -> None:
     app = MiniMindApp(language="en")
     async with app.run_test(size=(160, 50)) as pilot:
         await app.show_run(directory)
-        await until_shown(pilot, "Step 150, the newest of 3", "fox at step 150", "第 150 步")
+        await until_shown(pilot, "Step 150, the newest (3 of 3)", "fox at step 150", "第 150 步")
         await pilot.press("left_square_bracket")
-        await until_shown(pilot, "Step 100, sampling 2 of 3", "fox at step 100")
+        await until_shown(pilot, "Step 100 (2 of 3)", "fox at step 100")
         with Recorder(directory) as recorder:
             recorder.record(Sample(200, "Once", " more."))
-        await until_shown(pilot, "Step 100, sampling 2 of 4")
+        await until_shown(pilot, "Step 100 (2 of 4)")
         await pilot.press(*["right_square_bracket"] * 5)
-        await until_shown(pilot, "Step 200, the newest of 4", "Once more.")
+        await until_shown(pilot, "Step 200, the newest (4 of 4)", "Once more.")
 
 
 @pytest.mark.parametrize(
@@ -212,9 +212,9 @@ async def test_the_language_changes_live() -> None:
     with alive(directory):
         async with app.run_test(size=(160, 50)) as pilot:
             await app.show_run(directory)
-            await until_shown(pilot, "goes on without this window", "the newest of 1")
+            await until_shown(pilot, "goes on without this window", "the newest (1 of 1)")
             await pilot.press("f8")
-            text = await until_shown(pilot, "都不会中断训练", "次采样中最新", "梯度范数", "多久前", "留出集")
+            text = await until_shown(pilot, "都不会中断训练", "最新（1/1）", "梯度范数", "多久前", "留出集")
             assert "newest" not in text
             await pilot.press("f1")
             await until_shown(pilot, "更早的样例", "立即保存")
