@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from minimind import __version__, paths
@@ -15,6 +16,7 @@ from minimind.commands.output import standard
 from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language, Text
 from minimind.language import from_locale
+from minimind_tui import settings, strings, terminal
 
 USER_ERROR = 2
 
@@ -37,6 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"minimind-tui {__version__}")
     parser.add_argument("--lang", choices=("en", "zh"), help="language / 语言")
     parser.add_argument("--home", metavar="DIR", help="where runs, progress and settings live / 数据目录")
+    parser.add_argument(
+        "--color", choices=settings.COLOR_DEPTHS, help="colours, whatever the terminal says / 颜色数，不看终端的说法"
+    )
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal / 不接管鼠标")
     places = parser.add_subparsers(dest="place", metavar="learn|runs|chat", parser_class=_Parser)
     for place, metavar, text in (
@@ -66,15 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _start(options: argparse.Namespace) -> int:
     """Prepare the environment, then import Textual and run."""
-    from minimind_tui import settings, strings, terminal
-
     if options.home:
         paths.use_home(options.home)
     reason = terminal.refusal(os.environ)
     if reason is not None:
         raise UserError(reason.en, reason.zh)
     _check_target(options)
-    terminal.prepare(os.environ, settings.Settings.load())
+    chosen = settings.Settings.load()
+    terminal.prepare(os.environ, replace(chosen, color=options.color or chosen.color))
     gc.disable()  # a fifth of the way to the first paint is looking for garbage; the app turns it on again
 
     from minimind_tui.app import MiniMindApp

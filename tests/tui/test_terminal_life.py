@@ -174,6 +174,51 @@ def test_a_lost_terminal_ends_the_app(home: Path) -> None:
     assert screen.process.wait(20) != 0
 
 
+def test_a_colour_depth_on_the_command_line_holds(home: Path) -> None:
+    with Terminal([*COMMAND, "--color", "256"], environment(home), columns=80, rows=24) as screen:
+        screen.wait_for("Train your first model")
+        assert re.search(rb"\x1b\[[0-9;]*38;5;", screen.raw)
+        assert not re.search(rb"\x1b\[[0-9;]*[34]8;2;", screen.raw)
+
+
+def test_a_crash_is_one_line_and_a_log(home: Path) -> None:
+    code = (
+        "from minimind_tui.app import MiniMindApp\n"
+        "async def broken(self): raise RuntimeError('a fault of ours')\n"
+        "MiniMindApp.action_help = broken\n"
+        "from minimind_tui.command_line import main; raise SystemExit(main([]))"
+    )
+    with Terminal([sys.executable, "-c", code], environment(home), columns=100, rows=24) as screen:
+        screen.wait_for("Train your first model")
+        screen.press("f1")
+        assert screen.wait_for_exit() == 1
+        screen.pump(0.2)
+        after = bytes(screen.raw).rpartition(b"\x1b[?1049l")[2].decode()
+        assert "met a fault of its own" in after
+        assert "Traceback" not in after
+        log = next((home / "crashes").glob("*.txt"))
+        assert log.name in after
+        assert "RuntimeError: a fault of ours" in log.read_text(encoding="utf-8")
+
+
+def test_an_experiment_that_does_not_listen_does_not_keep_the_app(home: Path) -> None:
+    code = (
+        "import time\n"
+        "from minimind_tui.app import MiniMindApp\n"
+        "from minimind_tui.inbox import Inbox\n"
+        "from minimind_tui.lab import Lab\n"
+        "def deaf():\n"
+        "    time.sleep(60)\n"
+        "    yield from ()\n"
+        "MiniMindApp.on_ready = lambda self: Lab(deaf, Inbox()).start()\n"
+        "from minimind_tui.command_line import main; raise SystemExit(main([]))"
+    )
+    with Terminal([sys.executable, "-c", code], environment(home), columns=80, rows=24) as screen:
+        screen.wait_for("Train your first model")
+        screen.press("q")
+        assert screen.wait_for_exit(10) == 0
+
+
 def test_what_textual_reads_is_set_and_what_a_person_set_stays() -> None:
     env: dict[str, str] = {}
     terminal.prepare(env, Settings())
