@@ -22,6 +22,7 @@ KEYS = {
     "enter": "\r",
     "escape": "\x1b",
     "tab": "\t",
+    "shift+tab": "\x1b[Z",
     "space": " ",
     "backspace": "\x7f",
     "up": "\x1b[A",
@@ -108,6 +109,15 @@ class Terminal:
                 return
             self.raw += data
             self._stream.feed(_UNKNOWN.sub(b"", data))
+
+    def focus(self, label: str, *, most: int = 30) -> None:
+        """Press Tab until the terminal's own cursor stands in the line of field `label`, as it does when it is focused."""
+        for _ in range(most):
+            if self._screen.display[self._screen.cursor.y].split()[:1] == [label]:
+                return
+            self.press("tab")
+            self.pump(0.4)
+        raise AssertionError(f"no field {label!r} came into focus:\n{self.text}")
 
     @property
     def text(self) -> str:
