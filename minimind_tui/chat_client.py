@@ -87,6 +87,7 @@ class ChatClient:
 
     async def open(self, path: str) -> None:
         """Start a child on the checkpoint `path` in place of the one that runs; a Ready or a Trouble follows."""
+        self.path, self.state = path, "opening"
         async with self._changing:
             await self._end()
             self._queue.clear()
@@ -119,6 +120,7 @@ class ChatClient:
 
     async def close(self) -> None:
         """End the child: ask, then (after a grace of 2 s) kill its process group."""
+        self.state = "closed"
         async with self._changing:
             await self._end()
 
@@ -136,7 +138,6 @@ class ChatClient:
 
     async def _end(self) -> None:
         process, self._process = self._process, None
-        self.state = "closed"
         if process is None:
             return
         with contextlib.suppress(OSError, asyncio.CancelledError):

@@ -84,12 +84,13 @@ class ChatScreen(MiniMindScreen):
     @work(group="open")
     async def _begin(self) -> None:
         self._conversation, models = await asyncio.to_thread(lambda: (Conversation.newest(), list_models()))
-        self._has_begun = True
         pane = self._panes[0]
         if self._conversation.turns:
             pane.log_view.show_turns([turn for turn in self._conversation.turns if turn.side == 0])
+        self._has_begun = True
         path = self._first_path or self._last_path(models)
         if path is None:
+            self._sends_when_ready = False
             pane.remark("chat.nothing_to_open", bad=True)
         else:
             await pane.open(path)
@@ -142,7 +143,7 @@ class ChatScreen(MiniMindScreen):
 
     @on(PromptBox.Sent)
     async def _sent(self, event: PromptBox.Sent) -> None:
-        states = {pane.client.state for pane in self._panes}
+        states = {pane.client.state if self._has_begun else "opening" for pane in self._panes}
         self._sends_when_ready = "opening" in states and "closed" not in states
         if "answering" in states:
             self.app.tell(self.t("chat.busy"))

@@ -16,6 +16,7 @@ from minimind.safe_text import clean
 from minimind_tui.chat_client import Piece
 from minimind_tui.conversation import Turn
 from minimind_tui.speech import Speaker
+from minimind_tui.supervisor import model_title
 from minimind_tui.widgets.answer import Answer
 from minimind_tui.widgets.phrase import Phrase
 
@@ -123,7 +124,7 @@ class ChatLog(Speaker, VerticalScroll):
             if turn.role in ("user", "prompt"):
                 widgets.append(Asked(turn.text, is_prompt=turn.role == "prompt"))
             else:
-                widgets.append(Answered(turn.model, turn.text))
+                widgets.append(Answered(model_title(turn.model), turn.text))
         self.mount_all(widgets)
         self._to_end()
 

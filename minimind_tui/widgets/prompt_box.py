@@ -20,7 +20,7 @@ class PromptBox(TextArea):
     PromptBox:focus { background: $panel; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "chat.key.send", priority=True),
+        Binding("enter", "send", "chat.key.send"),
         Binding("ctrl+j,shift+enter,alt+enter", "new_line", "chat.key.new_line", show=False),
         Binding("up", "up", "chat.key.up", show=False),
         Binding("pageup", "screen.scroll(-1)", "chat.key.page_up", show=False),
@@ -63,6 +63,13 @@ class PromptBox(TextArea):
             self.post_message(self.LeftUpwards())
         else:
             self.action_cursor_up()
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Enter sends (it is no priority binding, which would overtake the letters typed before it)."""
+        if event.key == "enter":
+            event.prevent_default()
+            event.stop()
+            self.action_send()
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Refuse what no model here could read."""

@@ -107,7 +107,7 @@ async def test_escape_stops_an_answer_and_then_goes_back(shipped: Path) -> None:
 
 async def test_the_conversation_comes_back_with_its_model_at_the_next_start(shipped: Path) -> None:
     run = make_run(steps=60, checkpoints=(50,))
-    checkpoint = str(run / "checkpoints" / "step-000050")
+    checkpoint = str(run / "checkpoints" / "step-000050")  # shown by its run's name, here and when it comes back
     app = MiniMindApp(language="en")
     async with app.run_test(size=(100, 30)) as pilot:
         await app.show_chat(checkpoint)
@@ -119,6 +119,7 @@ async def test_the_conversation_comes_back_with_its_model_at_the_next_start(ship
     async with again.run_test(size=(100, 30)) as pilot:
         await again.show_chat()
         await until_shown(pilot, f"{run.name} · 50", "heard: remember me", READY["en"])
+        assert "/checkpoints/" not in text_of(again)
         await pilot.press("ctrl+n")
         await until_shown(pilot, "A new conversation.")
         assert "remember me" not in text_of(again)
@@ -258,6 +259,17 @@ async def test_a_long_text_keeps_its_lines_and_too_long_a_paste_is_refused(shipp
         app.post_message(events.Paste("x" * (LONGEST_PASTE + 1)))
         await until_shown(pilot, "Not pasted: more than 1,000,000 characters.")
         assert box.text == ""
+
+
+async def test_enter_does_not_overtake_what_was_typed_before_it(shipped: Path) -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.show_chat()
+        await until_shown(pilot, READY["en"])
+        for character in "quick":
+            app.post_message(events.Key(character, character))
+        app.post_message(events.Key("enter", "\r"))
+        await until_shown(pilot, "nano-chat heard: quick")
 
 
 async def test_the_newest_answer_is_copied_cleaned(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
