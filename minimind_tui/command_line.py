@@ -43,14 +43,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--color", choices=settings.COLOR_DEPTHS, help="colours, whatever the terminal says / 颜色数，不看终端的说法"
     )
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal / 不接管鼠标")
-    places = parser.add_subparsers(dest="place", metavar="learn|runs|chat", parser_class=_Parser)
-    for place, metavar, text in (
-        ("learn", "SLUG", "open a lesson / 打开一课"),
-        ("runs", "ID", "open the runs, or one of them / 打开训练列表，或其中一个"),
-        ("chat", "PATH", "talk to a model: checkpoint, run or name / 与模型对话：检查点、训练或模型名"),
-    ):
-        sub = places.add_parser(place, help=text, description=text)
-        sub.add_argument("argument", metavar=metavar, nargs="?", help=text)
+    # Plain positionals, not subcommands: the options may stand before, between and after them.
+    parser.add_argument("place", nargs="?", choices=("learn", "runs", "chat"), help="where to begin / 从哪里开始")
+    parser.add_argument(
+        "argument",
+        nargs="?",
+        metavar="SLUG|ID|PATH",
+        help="the lesson to open, the run to watch, or the model to talk to (checkpoint, run or name) / "
+        "要打开的课程、要查看的训练，或要对话的模型（检查点、训练或模型名）",
+    )
     return parser
 
 
