@@ -72,6 +72,8 @@ class LessonScreen(MiniMindScreen):
     """
     AUTO_FOCUS = "#page"
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "run_here", "lesson.key.run"),
+        Binding("s", "stop_here", "lesson.key.stop"),
         Binding("n", "turn(1)", "lesson.key.next"),
         Binding("p", "turn(-1)", "lesson.key.previous"),
         Binding("t", "contents", "lesson.key.contents"),
@@ -298,11 +300,33 @@ class LessonScreen(MiniMindScreen):
             await self._go_to(ids[there])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """No page before the first, none after the last."""
+        """No page before the first, none after the last; run and stop what there is to."""
+        if action in {"run_here", "stop_here"}:
+            pane = self._pane_in_view()
+            return pane is not None and pane.check_action(action.removesuffix("_here"), ()) is True
         if action == "turn" and self._shown_page is not None and parameters:
             there = self._place + int(str(parameters[0]))
             return True if 0 <= there < len(self.lesson.page_ids()) else None
         return True
+
+    def _pane_in_view(self) -> ExperimentPane | None:
+        """The experiment that runs, or else the first one that is at least partly on the screen."""
+        panes = [widget for _, widget in self._shown if isinstance(widget, ExperimentPane)]
+        running = next((pane for pane in panes if pane.is_running), None)
+        view = self.query_one("#page", PageView).region
+        return running or next((pane for pane in panes if pane.region.overlaps(view)), None)
+
+    def action_run_here(self) -> None:
+        """Run the experiment in view."""
+        pane = self._pane_in_view()
+        if pane is not None:
+            pane.action_run()
+
+    def action_stop_here(self) -> None:
+        """Stop the experiment that runs."""
+        pane = self._pane_in_view()
+        if pane is not None:
+            pane.action_stop()
 
     def action_contents(self) -> None:
         """Go to the contents, and back."""

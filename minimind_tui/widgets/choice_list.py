@@ -45,7 +45,8 @@ class ChoiceList(Speaker, Vertical, can_focus=True):
     DEFAULT_CSS = """
     ChoiceList { width: 1fr; height: auto; }
     ChoiceList _Item { height: auto; }
-    ChoiceList .choice-head { width: 8; height: auto; color: $text-muted; }
+    ChoiceList .choice-head { width: 5; height: auto; color: $text-muted; }
+    ChoiceList.-multiple .choice-head { width: 9; }
     ChoiceList .choice-words { width: 1fr; height: auto; }
     ChoiceList:focus _Item.-current .choice-words { color: $primary; text-style: bold; }
     ChoiceList:focus _Item.-current .choice-head { color: $primary; }
@@ -78,6 +79,7 @@ class ChoiceList(Speaker, Vertical, can_focus=True):
         self._ticked: set[int] = set()
         self._marks: Mapping[int, Mark] | None = None
         self._current = 0
+        self.set_class(multiple, "-multiple")
         self._items = [_Item(number) for number in range(len(self._sentences))]
 
     def compose(self) -> ComposeResult:

@@ -43,11 +43,14 @@ def _wrapped(line: Content, width: int) -> list[Content]:
     """`line` in pieces of at most `width` cells, the later ones indented further than the line itself."""
     if line.cell_length <= width:
         return [line]
-    indent = len(line.plain) - len(line.plain.lstrip()) + _CONTINUATION
+    text = line.plain
+    indent = len(text) - len(text.lstrip()) + _CONTINUATION
+    if indent > width // 2:
+        return line.wrap(width)
     first = line.wrap(width)[0]
-    rest = line[len(first.plain) :].strip() if indent < width // 2 else line[len(first.plain) :]
-    room = width - indent if indent < width // 2 else width
-    return [first, *(Content(" " * (width - room)).append(piece) for piece in rest.wrap(room))]
+    start = len(first.plain)
+    start += len(text[start:]) - len(text[start:].lstrip())
+    return [first, *(Content(" " * indent).append(piece) for piece in line[start:].wrap(width - indent))]
 
 
 class CodePane(Speaker, Vertical):
@@ -56,7 +59,7 @@ class CodePane(Speaker, Vertical):
     DEFAULT_CSS = """
     CodePane { height: auto; margin: 0 0 1 0; }
     CodePane > .reference { height: 1; color: $accent; text-style: bold; padding: 0 1; }
-    CodePane > LessonMarkdown { padding: 0; }
+    CodePane > LessonMarkdown { margin: 0; }
     """
 
     def __init__(self, block: CodeBlock, *, id: str | None = None) -> None:

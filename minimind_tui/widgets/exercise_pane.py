@@ -13,7 +13,7 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Button, Static, TextArea
+from textual.widgets import Button, Static
 
 from lessons.exercise import STAGES, CheckResult, Exercise
 from lessons.exercise_runner import run_exercise
@@ -24,22 +24,11 @@ from minimind.safe_text import clean, clean_line
 from minimind_tui.lesson_record import LessonRecord
 from minimind_tui.screens.dialog import ConfirmDialog, SpokenButton
 from minimind_tui.speech import Speaker
+from minimind_tui.widgets.code_editor import CodeEditor
 from minimind_tui.widgets.lesson_markdown import LessonMarkdown
 from minimind_tui.widgets.phrase import Phrase
 
 _SHOWN_OUTPUT = 2000
-
-
-class CodeEditor(TextArea):
-    """The editor of the learner's file. Esc leaves it, so that the other keys work again."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "lesson.key.leave_editor")]
-
-    def action_leave(self) -> None:
-        """Give the focus to the pane around it."""
-        pane = next((node for node in self.ancestors if isinstance(node, ExercisePane)), None)
-        if pane is not None:
-            pane.focus()
 
 
 class ExercisePane(Speaker, Vertical, can_focus=True):
@@ -50,8 +39,6 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
     ExercisePane:focus, ExercisePane:focus-within { border: round $primary; }
     ExercisePane .title { text-style: bold; color: $accent; height: auto; }
     ExercisePane .task { height: auto; margin: 0 0 1 0; }
-    ExercisePane CodeEditor { height: auto; min-height: 12; max-height: 30; border: none; background: $surface; padding: 0; }
-    ExercisePane CodeEditor:focus { background: $panel; }
     ExercisePane .file { height: auto; color: $text-muted; margin: 0 0 1 0; }
     ExercisePane .actions { height: 1; }
     ExercisePane .results { height: auto; margin: 1 0 0 0; }
@@ -79,8 +66,7 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
         self._is_cancelled = False
         self._hints_shown = 0
         self._saved = ""
-        self._editor = CodeEditor(tab_behavior="indent", show_line_numbers=True, soft_wrap=False)
-        self._editor.cursor_blink = False
+        self._editor = CodeEditor()
 
     def compose(self) -> ComposeResult:
         """Title, task, editor, buttons, what the check said, hints, solution."""
@@ -126,6 +112,7 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
             raise UserError(f"{path}: cannot be read: {error}", f"{path}：读不出来：{error}") from None
         if self._editor.text != self._saved:
             self._editor.load_text(self._saved)
+            self._editor.move_cursor(self._editor.document.end)
 
     def _save(self) -> bool:
         """Write the editor's text to the file; False (and said) when that fails."""
@@ -142,6 +129,11 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
         self._saved = text
         return True
 
+    @on(CodeEditor.Left)
+    def _left_editor(self, event: CodeEditor.Left) -> None:
+        event.stop()
+        self.focus()
+
     @on(CodeEditor.Changed)
     def _edited(self) -> None:
         self._show_file()
@@ -151,8 +143,10 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
     def relabel(self) -> None:
         """Speak again."""
         self._show_file()
-        self.query_one(".results", Static).update(Content("\n").join(self._result_lines()))
-        self.query_one(".hints", Static).update(Content("\n").join(self._hint_lines()))
+        for name, lines in ((".results", self._result_lines()), (".hints", self._hint_lines())):
+            place = self.query_one(name, Static)
+            place.display = bool(lines)
+            place.update(Content("\n").join(lines))
         self.query_one("#check", Button).disabled = self._is_checking
         self.query_one("#solution", Button).disabled = not self.has_passed
         self.refresh_bindings()
@@ -237,7 +231,7 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
             self._is_checking, self._is_cancelled, self._problem = True, False, None
             self._check()
             self.relabel()
-            self.query_one(".results").scroll_visible(animate=False)
+            self._bring_into_view(".results")
 
     def action_stop(self) -> None:
         """Stop the check."""
@@ -257,7 +251,12 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
             self._keep(result.passed)
         self._is_checking = False
         self.relabel()
-        self.query_one(".results").scroll_visible(animate=False)
+        self._bring_into_view(".results")
+
+    def _bring_into_view(self, part: str) -> None:
+        """Scroll once the part has its new height."""
+        if self.is_attached:
+            self.call_after_refresh(self.query_one(part).scroll_visible, animate=False)
 
     def _keep(self, passed: bool) -> None:
         name = self.exercise.name
@@ -276,14 +275,14 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
             self._hints_shown += 1
             self._record.change(lambda now: setattr(now.attempt(name), "hints", now.attempt(name).hints + 1))
         self.relabel()
-        self.query_one(".hints").scroll_visible(animate=False)
+        self._bring_into_view(".hints")
 
     async def action_solution(self) -> None:
         """Show a right answer, once one's own passes."""
         if self.has_passed:
             self.toggle_class("-solved")
             await self.query_one(".solution", LessonMarkdown).update(f"```python\n{self.exercise.solution}```")
-            self.query_one(".solution").scroll_visible(animate=False)
+            self._bring_into_view(".solution")
 
     @work(exclusive=True, group="reset")
     async def action_reset(self) -> None:

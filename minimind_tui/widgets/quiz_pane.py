@@ -131,7 +131,9 @@ class QuizPane(Speaker, Vertical, can_focus=True):
         how = self.query_one(".how", Static)
         how.display = self._verdict is None
         how.update(Content(clean(self._how())))
-        self.query_one(".verdict", Static).update(self._verdict_text())
+        verdict = self.query_one(".verdict", Static)
+        verdict.display = self._verdict is not None
+        verdict.update(self._verdict_text())
         self.refresh_bindings()
 
     def _dot(self, question: Question) -> tuple[str, str]:
@@ -149,7 +151,7 @@ class QuizPane(Speaker, Vertical, can_focus=True):
         if self._problem is not None:
             return self.say(self._problem)
         if self._question is not None:
-            return f"({self.say(self._question.how)})"
+            return self.t("lesson.quiz.how", how=self.say(self._question.how))
         wrong = any(not self._is_right(question) for question in self._questions)
         return self.t("lesson.quiz.some_wrong" if wrong else "lesson.quiz.all_right")
 
@@ -200,7 +202,7 @@ class QuizPane(Speaker, Vertical, can_focus=True):
         if self._verdict.correct is not None:
             self._keep(self._verdict.correct)
         self.relabel()
-        self.query_one(".verdict").scroll_visible(animate=False)
+        self.call_after_refresh(self.query_one(".verdict").scroll_visible, animate=False)
 
     def _keep(self, correct: bool) -> None:
         question, answer = self._question, self._answer
