@@ -172,7 +172,7 @@ class Axis:
 
 def linear_axis(low: float, high: float, count: int) -> Axis:
     """An axis over [`low`, `high`] widened to round numbers, with about `count` ticks."""
-    if not high > low:  # a constant curve, or one point
+    if high - low <= max(abs(low), abs(high)) * 1e-12 or high - low < 1e-290:  # a constant curve, or one point
         margin = abs(low) * 0.1 or 1.0
         low, high = low - margin, high + margin
     step = round_step((high - low) / max(1, count))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,14 +103,14 @@ def test_one_file_draws_with_plotext() -> None:
 
 
 def test_one_file_builds_paths() -> None:
-    """Only minimind/paths.py asks for the home directory or the environment's directories."""
-    wrong = [
-        str(path.relative_to(ROOT))
-        for path in python_files(*PACKAGES)
-        if path.name != "paths.py"
-        and any(sign in path.read_text(encoding="utf-8") for sign in ("MINIMIND_HOME", "platformdirs", "Path.home("))
-    ]
-    assert [path for path in wrong if path != "minimind_tui/__main__.py"] == []  # it sets MINIMIND_HOME for --home
+    """Only minimind/paths.py asks the platform or the environment where a person's directories are."""
+
+    def asks(path: Path) -> bool:
+        source = path.read_text(encoding="utf-8")
+        told = re.search(r"""(environ|getenv)\W.*MINIMIND_HOME|Path\.home\(|expanduser\("~""", source)
+        return told is not None or any(top_level(name) == "platformdirs" for name, _ in modules_of(path))
+
+    assert [path.name for path in python_files(*PACKAGES) if asks(path)] == ["paths.py"]
 
 
 @pytest.mark.parametrize(

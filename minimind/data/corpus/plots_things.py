@@ -85,39 +85,7 @@ def bought(story: Story) -> None:
         for n in (left + 1, left - 1 if left > 1 else left + 2)
     ]
     story.fields.update(left=amount, coins="coin" if left == 1 else "coins", chore=chore)
-    if enough:
-        story.say(
-            ("{He} paid and had {left} {coins} left.", "{He} bought it and kept {left} {coins}."),
-            ("{he}付了钱，还剩{left}。", "{he}买下了它，还剩下{left}。"),
-        )
-        story.ask(
-            ("How many coins did {who} have left?", "{who} had {x} left."),
-            ("{who}还剩几枚硬币？", "{who}还剩{x}。"),
-            amount,
-            others,
-        )
-    else:
-        story.fields["helper"] = helper = story.word(story.choice.pick(lexicon.GROWN_UPS[:4]))
-        story.say(
-            ("{He} needed {left} more {coins}, so {he} helped {helper} to {chore}.",),
-            ("还差{left}，于是{he}帮{helper}{chore}。",),
-        )
-        story.say(
-            ("{helper} gave {him} {left} {coins}, and {who} bought the {thing}.",),
-            ("{helper}给了{he}{left}，{who}就买下了{thing}。",),
-        )
-        story.ask(
-            ("Whom did {who} help?", "{who} helped {x}."),
-            ("{who}帮了谁的忙？", "{who}帮了{x}的忙。"),
-            helper,
-            [story.word(word) for word in lexicon.GROWN_UPS[:4]],
-        )
-        story.ask(
-            ("How many more coins did {who} need?", "{who} needed {x} more."),
-            ("{who}还差几枚硬币？", "{who}还差{x}。"),
-            amount,
-            others,
-        )
+    (_paid if enough else _earned_the_rest)(story, amount, others)
     story.ask(
         ("What did {who} buy?", "{who} bought {x}."),
         ("{who}买了什么？", "{who}买了{x}。"),
@@ -125,6 +93,43 @@ def bought(story: Story) -> None:
         [story.new_thing(lexicon.THINGS).a],
     )
     story.mood = "happy" if enough else "proud"
+
+
+def _paid(story: Story, amount: str, others: list[str]) -> None:
+    story.say(
+        ("{He} paid and had {left} {coins} left.", "{He} bought it and kept {left} {coins}."),
+        ("{he}付了钱，还剩{left}。", "{he}买下了它，还剩下{left}。"),
+    )
+    story.ask(
+        ("How many coins did {who} have left?", "{who} had {x} left."),
+        ("{who}还剩几枚硬币？", "{who}还剩{x}。"),
+        amount,
+        others,
+    )
+
+
+def _earned_the_rest(story: Story, amount: str, others: list[str]) -> None:
+    story.fields["helper"] = helper = story.word(story.choice.pick(lexicon.GROWN_UPS[:4]))
+    story.say(
+        ("{He} needed {left} more {coins}, so {he} helped {helper} to {chore}.",),
+        ("还差{left}，于是{he}帮{helper}{chore}。",),
+    )
+    story.say(
+        ("{helper} gave {him} {left} {coins}, and {who} bought the {thing}.",),
+        ("{helper}给了{he}{left}，{who}就买下了{thing}。",),
+    )
+    story.ask(
+        ("Whom did {who} help?", "{who} helped {x}."),
+        ("{who}帮了谁的忙？", "{who}帮了{x}的忙。"),
+        helper,
+        [story.word(word) for word in lexicon.GROWN_UPS[:4]],
+    )
+    story.ask(
+        ("How many more coins did {who} need?", "{who} needed {x} more."),
+        ("{who}还差几枚硬币？", "{who}还差{x}。"),
+        amount,
+        others,
+    )
 
 
 def broken(story: Story) -> None:
