@@ -94,7 +94,7 @@ class RunScreen(RunActions):
         yield RunOutcome()
         yield PaneBar(PANES, "run.pane")
         with Container(id="panes"):
-            yield LossChart(id="loss", classes="pane")
+            yield LossChart(self._watch.config.model, id="loss", classes="pane")
             yield SamplesPane(dialogue=self._watch.config.objective != "pretrain", id="samples", classes="pane")
             yield DetailCharts(id="details", classes="pane")
             with Container(id="checkpoints", classes="pane"):

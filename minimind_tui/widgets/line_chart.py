@@ -117,6 +117,7 @@ class LineChart(Painted, can_focus=True):
         self._title, self._axis_name = title, axis
         self._references = tuple(references)
         self._series: dict[str, _Series] = {}
+        self._colors: dict[str, int] = {}
         self._cursor: int | None = None
         self._layout_now: _Layout | None = None
 
@@ -135,37 +136,18 @@ class LineChart(Painted, can_focus=True):
         self._series[name].curve.append(x, y)
         self.schedule()
 
-    def remove_series(self, name: str) -> None:
-        """Take a series away; the others keep their colours."""
-        if self._series.pop(name, None) is not None:
-            self.schedule()
-
     def clear(self) -> None:
-        """Take all series away."""
+        """Take all series away; one that comes back has its colour again."""
         self._series.clear()
         self._cursor = None
         self.schedule()
 
-    def set_references(self, references: Sequence[Reference]) -> None:
-        """Draw these horizontal lines."""
-        if tuple(references) != self._references:
-            self._references = tuple(references)
-            self.schedule()
-
-    def set_title(self, title: Text | str) -> None:
-        """Name the chart."""
-        self._title = title
-        self.schedule()
-
     def _put(self, name: str, curve: Curve, label: Text | str | None) -> None:
         known = self._series.get(name)
-        if known is None:
-            taken = {series.color for series in self._series.values()}
-            color = next(number for number in range(len(taken) + 1) if number not in taken)
-        else:
-            color = known.color
-            label = known.label if label is None else label
-        self._series[name] = _Series(clean_line(name) if label is None else label, color, curve)
+        if label is None:
+            label = clean_line(name) if known is None else known.label
+        color = self._colors.setdefault(name, len(self._colors))
+        self._series[name] = _Series(label, color, curve)
         self.schedule()
 
     # --- keys -----------------------------------------------------------------------------------------------------

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from textual.app import ComposeResult
 from textual.widget import Widget
 
+from minimind.config import MODEL_PRESETS
 from minimind.events import Text
 from minimind_tui.run_watch import Curves
-from minimind_tui.widgets.line_chart import LineChart
+from minimind_tui.widgets.line_chart import LineChart, Reference
 
 _STEP = Text("step", "步")
+_UNIFORM = Text("uniform guess, ln V =", "均匀猜测 ln V =")
 _LOSSES: Mapping[str, Text] = {"loss": Text("training", "训练"), "validation_loss": Text("held-out", "留出集")}
 _DETAILS: Mapping[str, Text] = {
     "learning_rate": Text("Learning rate", "学习率"),
@@ -22,10 +25,15 @@ Points = Iterable[tuple[str, float, float]]
 
 
 class LossChart(LineChart):
-    """Training and held-out loss, in nats per token."""
+    """Training and held-out loss, in nats per token.
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(Text("Loss", "损失"), axis=_STEP, id=id, classes=classes)
+    For a preset, whose weights are fresh, a line marks ln(vocabulary): what a guess without knowledge costs.
+    """
+
+    def __init__(self, model: str, *, id: str | None = None, classes: str | None = None) -> None:
+        preset = MODEL_PRESETS.get(model)
+        marks = [Reference(math.log(preset.vocab_size), _UNIFORM)] if preset is not None else []
+        super().__init__(Text("Loss", "损失"), axis=_STEP, references=marks, id=id, classes=classes)
 
     def take(self, curves: Curves | None, points: Points) -> None:
         """Draw `curves` in place of what there is, or add `points`."""
