@@ -109,21 +109,15 @@ class MiniMindApp(App[None]):
     language: reactive[Language] = reactive[Language]("en", init=False)
     ascii_only: reactive[bool] = reactive(False, init=False)
 
-    def __init__(
-        self,
-        *,
-        language: Language | None = None,
-        target: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        environment = dict(os.environ if environment is None else environment)
-        self.no_colors = bool(environment.get("NO_COLOR"))
-        super().__init__(ansi_color=True if self.no_colors else None)
-        if self.no_colors:  # Textual takes it out of the environment; children need it
-            os.environ["NO_COLOR"] = environment["NO_COLOR"]
+    def __init__(self, *, language: Language | None = None, target: Sequence[str] = ()) -> None:
+        no_color = os.environ.get("NO_COLOR")
+        self.no_colors = bool(no_color)
+        super().__init__(ansi_color=True if no_color else None)
+        if no_color:  # Textual takes it out of the environment; children need it
+            os.environ["NO_COLOR"] = no_color
         install_typography()
         self.animation_level = "none"
-        self.remote = terminal.is_remote(environment)
+        self.remote = terminal.is_remote(os.environ)
         self.settings = settings.Settings.load()
         self.has_crashed = False
         self.crash_log: Path | None = None
@@ -134,7 +128,7 @@ class MiniMindApp(App[None]):
             self.register_theme(theme)
         self.theme = "minimind-ansi" if self.no_colors else self.settings.theme
         self.set_reactive(MiniMindApp.language, language or self.settings.language or from_locale())
-        self.set_reactive(MiniMindApp.ascii_only, self.settings.ascii_only or terminal.lacks_braille(environment))
+        self.set_reactive(MiniMindApp.ascii_only, self.settings.ascii_only or terminal.lacks_braille(os.environ))
         self.add_mode("chat", lambda: screen_class("chat")(self._chat_path))
 
     def t(self, key: str, **values: Any) -> str:
@@ -310,13 +304,21 @@ class MiniMindApp(App[None]):
         if mode == "learn" and argument:
             await self.show_lesson(argument)
         elif mode == "runs" and argument:
-            from minimind.training.runs import find_run
-
-            await self.show_run(find_run(argument))
+            await self._find_and_show_run(argument)
         elif mode == "chat":
             await self.show_chat(argument)
         else:
             await self.action_go(mode)
+
+    async def _find_and_show_run(self, text: str) -> None:
+        from minimind.training.runs import find_run
+
+        try:
+            directory = find_run(text)
+        except UserError as error:
+            self.tell(error.text, severity="error")
+        else:
+            await self.show_run(directory)
 
     def tell(self, message: str | Text, severity: Literal["information", "warning", "error"] = "information") -> None:
         """Show a short message for a few seconds."""

@@ -9,13 +9,15 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from minimind import paths
+from minimind import doctor_terminal, paths
 from minimind.events import Language
 from minimind_tui.app import _SCREENS, MiniMindApp, screen_class
 from minimind_tui.filters import NoControls
 from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.widgets.phrase import Phrase
+from minimind_tui.widgets.too_small import MINIMUM_HEIGHT, MINIMUM_WIDTH
 from tests.tui.driving import lines_of, text_of, until, until_shown
+from tests.tui.fake_runs import make_run
 
 SIZES = [(80, 24), (160, 50), (60, 16), (40, 10)]
 MODES = {"en": ("1 Learn", "2 Runs", "3 Chat"), "zh": ("1 学习", "2 训练", "3 对话")}
@@ -251,3 +253,21 @@ async def test_an_unknown_lesson_is_said_and_the_app_goes_on() -> None:
         await app.show_lesson("nosuch")
         await until_shown(pilot, "no lesson 'nosuch'")
         assert app.current_mode == "learn"
+
+
+async def test_a_run_asked_for_that_is_gone_is_said() -> None:
+    app = MiniMindApp(language="en", target=("runs", "nosuch"))
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_shown(pilot, "there are no runs", "Train your first model")
+
+
+async def test_a_run_asked_for_is_opened() -> None:
+    directory = make_run(steps=5, name="tonight")
+    app = MiniMindApp(language="en", target=("runs", "tonight"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, f"tonight ({directory.name})")
+        assert app.current_mode == "runs"
+
+
+def test_the_least_size_is_the_doctors() -> None:
+    assert (MINIMUM_WIDTH, MINIMUM_HEIGHT) == (doctor_terminal.LEAST_WIDTH, doctor_terminal.LEAST_HEIGHT)

@@ -29,17 +29,20 @@ def environment() -> dict[str, str]:
 
 def test_a_key_is_timed_from_being_typed_to_coming_back() -> None:
     slow_echo = (
-        "import sys, time\nfor line in sys.stdin:\n    time.sleep(0.2)\n    print('got', line.strip(), flush=True)"
+        "import sys, time\n"
+        "for line in sys.stdin:\n"
+        "    while time.process_time() < 0.2: pass\n"
+        "    print('got', line.strip(), flush=True)"
     )
     with Window([sys.executable, "-c", slow_echo], environment()) as window:
         typed = window.type("x\n")
         shown = window.wait_for(b"got x", 10)
         assert shown is not None
-        assert 0.2 <= shown - typed < 5
+        assert 0.1 <= shown - typed < 10
         assert window.wait_for(b"never", 0.1) is None
         assert window.received > 5
         assert window.listen(0.05) == 0
-        assert window.processor_seconds() > 0
+        assert window.processor_seconds() >= 0.15
 
 
 def test_what_comes_back_in_two_pieces_is_found() -> None:
