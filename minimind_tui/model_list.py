@@ -41,7 +41,7 @@ def list_models(root: Path | None = None) -> list[Model]:
             found += [
                 Model(
                     str(checkpoint.path),
-                    f"{view.name or view.id} · {checkpoint.step}",
+                    f"{view.name or view.id} · step {checkpoint.step}",
                     view.config.objective,
                     checkpoint.step,
                     checkpoint.time,

@@ -21,6 +21,7 @@ SLICE = 128 << 10
 """Bytes taken in at a time: about 8 ms of work for the interpreter."""
 _BREATH = 0.004
 _POLL_SECONDS = 0.25
+_GLIMPSE_SECONDS = 2.0
 _LOG_LINES = 400
 
 Curves = Mapping[str, tuple[list[float], list[float]]]
@@ -57,6 +58,7 @@ class RunWatch:
         self._generation = -1
         self._taken = 0
         self._loaded = False
+        self._next_drawing = 0.0
 
     @property
     def config(self) -> TrainConfig:
@@ -84,8 +86,12 @@ class RunWatch:
                 break
             time.sleep(_BREATH)  # the window's thread gets the interpreter in between
         anew = anew or view.generation != self._generation or not self._loaded
-        self._generation = view.generation
         loading = self._loading() if view.behind and not self._loaded else None
+        if loading is not None and time.monotonic() < self._next_drawing:
+            anew = False  # a glimpse now and then: drawing everything costs more than reading a slice
+        if anew:
+            self._next_drawing = time.monotonic() + _GLIMPSE_SECONDS
+            self._generation = view.generation
         self._loaded = self._loaded or not view.behind
         return RunSnapshot(
             status=view.status(),
@@ -94,7 +100,7 @@ class RunWatch:
             progress=view.progress,
             latest=dict(view.latest),
             curves={name: (list(s.x), list(s.y)) for name, s in view.series.items()} if anew else None,
-            points=() if anew else _points(events),
+            points=() if anew or loading is not None else _points(events),
             samples=tuple(view.samples),
             alerts=tuple(view.alerts),
             notes=tuple(view.notes),

@@ -181,10 +181,10 @@ def _summary(followed: _Followed) -> RunSummary:
 
 
 def model_title(model: str) -> str:
-    """A model as a person names it: a preset's name, ``<run> · 100`` for a run's checkpoint, else the folder's name."""
+    """A model as a person names it: a preset, ``<run> · step 100`` for a run's checkpoint, else the folder's name."""
     path = Path(model)
     if path.name.startswith("step-") and path.parent.name == "checkpoints":
-        return f"{path.parent.parent.name} · {path.name.removeprefix('step-').lstrip('0') or '0'}"
+        return f"{path.parent.parent.name} · step {path.name.removeprefix('step-').lstrip('0') or '0'}"
     return path.name or model
 
 

@@ -9,12 +9,9 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.content import Content
-from textual.widgets import Static
 
 from minimind.config import SampleConfig
 from minimind.errors import UserError
-from minimind.safe_text import clean_line
 from minimind_tui import clipboard, supervisor
 from minimind_tui.conversation import Conversation, Turn
 from minimind_tui.inbox import DRAIN_SECONDS
@@ -24,6 +21,7 @@ from minimind_tui.screens.model_picker import ModelPicker
 from minimind_tui.screens.sample_dialog import SampleDialog
 from minimind_tui.widgets.answer import Answer
 from minimind_tui.widgets.chat_pane import ChatPane
+from minimind_tui.widgets.line import Line
 from minimind_tui.widgets.prompt_box import LONGEST_PASTE, PromptBox
 
 
@@ -65,7 +63,7 @@ class ChatScreen(MiniMindScreen):
         """The columns, the read-out of a token, and the box to write in."""
         with Horizontal(id="columns"):
             yield ChatPane()
-        yield Static("", markup=False, id="readout")
+        yield Line(id="readout")
         yield PromptBox(id="prompt")
 
     def on_mount(self) -> None:
@@ -268,7 +266,4 @@ class ChatScreen(MiniMindScreen):
         """Speak again."""
         completes = bool(self._panes) and self._panes[0].completes
         self.query_one(PromptBox).placeholder = self.t("chat.write_text" if completes else "chat.write")
-        words = self._picked or self.t("chat.tokens_hint")
-        readout = self.query_one("#readout", Static)
-        if str(readout.content) != words:
-            readout.update(Content(clean_line(words)))
+        self.query_one("#readout", Line).show(self._picked or self.t("chat.tokens_hint"))

@@ -13,14 +13,13 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.content import Content
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input
 
 from minimind import paths
 from minimind.config import MODEL_PRESETS, TrainConfig
 from minimind.errors import UserError
 from minimind.events import Text
-from minimind.safe_text import clean, clean_line
+from minimind.safe_text import clean_line
 from minimind.training.recommend import DEFAULT_MODEL, recommended_config
 from minimind_tui import estimate_client, supervisor
 from minimind_tui.estimate_client import Estimated
@@ -29,6 +28,7 @@ from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.screens.dialog import SpokenButton
 from minimind_tui.screens.model_picker import ModelPicker
 from minimind_tui.widgets.config_form import ConfigForm
+from minimind_tui.widgets.line import Line
 
 MAIN_SETTINGS = (
     "objective",
@@ -87,8 +87,8 @@ class NewRunScreen(MiniMindScreen):
 
     def compose_body(self) -> ComposeResult:
         """What it is, what it takes, what can be done, and the settings."""
-        yield Static("", markup=False, id="what")
-        yield Static("", markup=False, id="estimate")
+        yield Line(id="what")
+        yield Line(id="estimate")
         with Horizontal(id="buttons"):
             yield SpokenButton("new_run.button.start", id="start")
             yield SpokenButton("new_run.button.more", id="more")
@@ -113,11 +113,8 @@ class NewRunScreen(MiniMindScreen):
 
     def relabel(self) -> None:
         """Speak again."""
-        self.query_one("#what", Static).update(Content(self._what()))
-        line = self.query_one("#estimate", Static)
-        words = clean("\n".join(self._estimate_lines()))
-        if str(line.content) != words:
-            line.update(Content(words))
+        self.query_one("#what", Line).show(self._what())
+        self.query_one("#estimate", Line).show("\n".join(self._estimate_lines()))
 
     def _what(self) -> str:
         config = self._config

@@ -12,9 +12,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.content import Content
 from textual.css.query import NoMatches
-from textual.widgets import Static
 
 from minimind.errors import UserError
 from minimind.safe_text import clean_line
@@ -22,6 +20,7 @@ from minimind_tui import supervisor
 from minimind_tui.figures import number, rough_duration, size
 from minimind_tui.run_watch import RunSnapshot, RunWatch
 from minimind_tui.screens.run_actions import STATE_MARKS, RunActions, Target
+from minimind_tui.widgets.line import Line
 from minimind_tui.widgets.list_table import Column, ListTable, TableRow
 from minimind_tui.widgets.pane_bar import PaneBar
 from minimind_tui.widgets.run_charts import DetailCharts, LossChart
@@ -99,7 +98,7 @@ class RunScreen(RunActions):
             yield DetailCharts(id="details", classes="pane")
             with Container(id="checkpoints", classes="pane"):
                 yield ListTable(CHECKPOINT_COLUMNS, id="checkpoint-table")
-                yield Static("", markup=False, id="checkpoints-none")
+                yield Line(id="checkpoints-none")
             yield RunLog(id="log", classes="pane")
 
     def title_text(self) -> str:
@@ -195,7 +194,7 @@ class RunScreen(RunActions):
 
     def relabel(self) -> None:
         """Speak again."""
-        self.query_one("#checkpoints-none", Static).update(Content(self.t("run.checkpoints_none")))
+        self.query_one("#checkpoints-none", Line).show(self.t("run.checkpoints_none"))
         if self._snapshot is not None:
             state = self._snapshot.status.state
             self.query_one(RunFacts).set(self._snapshot, self.state_name(self._snapshot.status), STATE_MARKS[state][2])

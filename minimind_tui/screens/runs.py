@@ -11,14 +11,14 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.content import Content
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
-from minimind.safe_text import clean, clean_line
+from minimind.safe_text import clean_line
 from minimind.training.runs import State
 from minimind_tui.figures import number, percent, rough_duration, size
 from minimind_tui.screens.run_actions import STATE_MARKS, RunActions, Target
 from minimind_tui.supervisor import RunList, RunSummary
+from minimind_tui.widgets.line import Line
 from minimind_tui.widgets.list_table import Column, ListTable, TableRow
 
 POLL_SECONDS = 1.0
@@ -47,7 +47,7 @@ class RunsScreen(RunActions):
     RunsScreen #filter { display: none; height: 1; margin: 0 1; background: $panel; }
     RunsScreen.-filtering #filter { display: block; }
     RunsScreen #empty { display: none; height: 1fr; align: center middle; }
-    RunsScreen #empty Static { width: auto; max-width: 70; height: auto; text-align: center; }
+    RunsScreen #empty Line { width: auto; max-width: 70; height: auto; text-align: center; }
     RunsScreen #empty-title { text-style: bold; margin: 0 0 1 0; }
     RunsScreen.-empty #empty { display: block; }
     RunsScreen.-empty ListTable, RunsScreen.-empty #about { display: none; }
@@ -70,15 +70,15 @@ class RunsScreen(RunActions):
 
     def compose_body(self) -> ComposeResult:
         """A summary, the table (or why it is empty), and a few words about the run under the cursor."""
-        yield Static("", markup=False, id="summary")
+        yield Line(id="summary")
         filter_box = Input(id="filter", compact=True)
         filter_box.cursor_blink = False
         yield filter_box
         yield ListTable(COLUMNS, id="table")
         with Vertical(id="empty"):
-            yield Static("", markup=False, id="empty-title")
-            yield Static("", markup=False, id="empty-words")
-        yield Static("", markup=False, id="about")
+            yield Line(id="empty-title")
+            yield Line(id="empty-words")
+        yield Line(id="about")
 
     def on_mount(self) -> None:
         """Begin."""
@@ -127,12 +127,12 @@ class RunsScreen(RunActions):
             title, words = "", self.t("runs.no_match", filter=self._filter)
         else:
             title, words = self.t("runs.empty_title"), self.t("runs.empty")
-        _update(self.query_one("#empty-title", Static), title)
-        _update(self.query_one("#empty-words", Static), words)
+        self.query_one("#empty-title", Line).show(title)
+        self.query_one("#empty-words", Line).show(words)
         live = sum(run.status.live for run in self._runs.values())
         total = size(sum(run.size for run in self._runs.values()))
         summary = self.t("runs.summary", count=len(self._runs), live=live, size=total) if self._runs else ""
-        _update(self.query_one("#summary", Static), summary if self._looked else self.t("runs.loading"))
+        self.query_one("#summary", Line).show(summary if self._looked else self.t("runs.loading"))
         self._describe()
 
     def _fits(self, run: RunSummary) -> bool:
@@ -163,7 +163,7 @@ class RunsScreen(RunActions):
         if run is not None:
             advice = run.status.advice
             words = f"{run.id}: {self.say(run.status.reason)}" + (f" — {self.say(advice)}" if advice else "")
-        _update(self.query_one("#about", Static), clean(words))
+        self.query_one("#about", Line).show(words)
         state = run.status.state if run is not None else None
         if state != self._state:
             self._state = state
@@ -229,9 +229,3 @@ class RunsScreen(RunActions):
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
         self.query_one(ListTable).focus()
-
-
-def _update(line: Static, words: str) -> None:
-    """Show `words`, sending nothing where they are there already."""
-    if str(line.content) != words:
-        line.update(Content(words))

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Static
 
 from minimind.events import Text
 from minimind.safe_text import clean_line
@@ -19,6 +17,7 @@ from minimind_tui.conversation import Role, Turn
 from minimind_tui.figures import quantity
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.chat_log import ChatLog
+from minimind_tui.widgets.line import Line
 
 ALTERNATIVES = 5
 _FINISHES = ("stop", "length", "cancelled")
@@ -47,7 +46,7 @@ class ChatPane(Speaker, Widget):
         self.side = side
         self.client = ChatClient()
         self._facts: Mapping[str, Any] = {}
-        self._title = Static("", markup=False, classes="pane-title")
+        self._title = Line(classes="pane-title")
         self.log_view = ChatLog()
 
     def compose(self) -> ComposeResult:
@@ -165,9 +164,7 @@ class ChatPane(Speaker, Widget):
 
     def relabel(self) -> None:
         """Speak again."""
-        words = clean_line(self._words(), 300)
-        if str(self._title.content) != words:
-            self._title.update(Content(words))
+        self._title.show(clean_line(self._words(), 300))
 
     def _words(self) -> str:
         title = supervisor.model_title(self.path) if self.path else self.t("chat.no_model")

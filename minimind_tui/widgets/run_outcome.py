@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from textual.content import Content
-from textual.widgets import Static
-
-from minimind.safe_text import clean, clean_line
+from minimind.safe_text import clean_line
 from minimind.training.run_status import RESUME
 from minimind_tui.figures import duration, number, percent
 from minimind_tui.run_watch import RunSnapshot
 from minimind_tui.speech import Speaker
+from minimind_tui.widgets.line import Line
 
 _LOG_LINES = 4
 _LONGEST = 400
 
 
-class RunOutcome(Speaker, Static):
+class RunOutcome(Speaker, Line):
     """A few lines; hidden while there is nothing to say."""
 
     DEFAULT_CSS = """
@@ -26,12 +24,11 @@ class RunOutcome(Speaker, Static):
     """
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("", markup=False, id=id)
+        super().__init__(id=id)
         self._snapshot: RunSnapshot | None = None
         self._best: float | None = None
         self._can_fine_tune = False
         self._gone = False
-        self._words = ""
 
     def set(self, snapshot: RunSnapshot, *, best: float | None, can_fine_tune: bool) -> None:
         """Speak about this snapshot; `best` is the lowest held-out loss so far."""
@@ -46,12 +43,9 @@ class RunOutcome(Speaker, Static):
     def relabel(self) -> None:
         """Speak again; nothing is sent where nothing changed."""
         lines, tone = self._say()
-        words = clean("\n".join(lines))
         for name in ("good", "bad", "quiet"):
-            self.set_class(bool(words) and tone == name, f"-{name}")
-        if words != self._words:
-            self._words = words
-            self.update(Content(words))
+            self.set_class(bool(lines) and tone == name, f"-{name}")
+        self.show("\n".join(lines))
 
     def _say(self) -> tuple[list[str], str]:
         """The lines, and whether they are good, bad or quiet news."""

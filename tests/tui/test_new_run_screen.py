@@ -163,15 +163,15 @@ async def test_fine_tuning_from_a_checkpoint_that_is_chosen(home: Path) -> None:
     app = MiniMindApp(language="en")
     async with app.run_test(size=(100, 40)) as pilot:
         await app.show_new_run({"objective": "sft", "model": directory.name})
-        await until_shown(pilot, "learns to answer", "99 steps", f"{directory.name} · 60")
+        await until_shown(pilot, "learns to answer", "99 steps", f"{directory.name} · step 60")
         assert str(shown_value(app, "model")).endswith("checkpoints/step-000060")
         assert shown_value(app, "minutes") == "1"
         type_into(app, "model", "nonsense")
         await until_shown(pilot, "no model: nonsense")
         await pilot.press("o")
-        await until_shown(pilot, "Choose a model", f"{directory.name} · 60")
+        await until_shown(pilot, "Choose a model", f"{directory.name} · step 60")
         await pilot.press("enter")
-        await until_shown(pilot, f"SFT: {directory.name} · 60 learns to answer", "99 steps")
+        await until_shown(pilot, f"SFT: {directory.name} · step 60 learns to answer", "99 steps")
 
 
 async def test_all_settings_and_live_language() -> None:

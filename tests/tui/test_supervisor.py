@@ -96,7 +96,7 @@ def test_best_losses_of_long_runs_are_found_over_several_polls(home: Path, monke
 
 @pytest.mark.parametrize(
     ("model", "title"),
-    [("nano", "nano"), ("/a/2026-run-1/checkpoints/step-000120", "2026-run-1 · 120"), ("/a/b/", "b"), ("/", "/")],
+    [("nano", "nano"), ("/a/2026-run-1/checkpoints/step-000120", "2026-run-1 · step 120"), ("/a/b/", "b"), ("/", "/")],
 )
 def test_models_are_named_as_a_person_would(model: str, title: str) -> None:
     assert supervisor.model_title(model) == title
