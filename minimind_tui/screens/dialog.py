@@ -23,7 +23,7 @@ class SpokenButton(Speaker, Button):
     DEFAULT_CSS = """
     SpokenButton { width: auto; min-width: 10; margin: 0 2 0 0; background: $panel; color: $foreground; text-style: none; }
     SpokenButton:hover { background: $rule; color: $foreground; }
-    SpokenButton:focus { background: $primary; color: $block-cursor-foreground; text-style: bold; background-tint: transparent; }
+    SpokenButton:focus { background: $primary; color: $block-cursor-foreground; text-style: bold underline; background-tint: transparent; }
     SpokenButton.-danger:focus { background: $error; }
     """
 

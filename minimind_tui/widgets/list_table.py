@@ -189,7 +189,8 @@ class ListTable(Painted, can_focus=True):
         item = self._items[number]
         line = fit(self._line(item.cells, shown, widths), width)
         if number == self._cursor:
-            return [(line, "cursor" if self.has_focus else "resting")]
+            mark = ">" if self.ascii_only else "›"  # seen without colours, too
+            return [(mark + line[1:], "cursor" if self.has_focus else "resting")]
         head = self._line(item.cells, shown[:1], widths[:1])
         return [(head, item.tone), (line[len(head) :], "plain")]
 

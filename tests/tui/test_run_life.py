@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 @pytest.fixture(autouse=True)
 def fake_children(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[None]:
     """The trainer and the estimate are scripts; whatever is still alive at the end is told to stop."""
+    monkeypatch.setattr("minimind_tui.screens.run.POLL_SECONDS", 0.1)
     monkeypatch.setattr(estimate_client, "COMMAND", (sys.executable, str(HERE / "fake_estimate.py")))
     monkeypatch.setattr(
         launch,

@@ -22,6 +22,12 @@ from tests.tui.fake_runs import alive, hostile_run, make_checkpoint, make_run, s
 RUNNING = {"en": ("running", "60 %", "left", "held-out"), "zh": ("运行中", "60 %", "还需", "留出集")}
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look more often than a person needs."""
+    monkeypatch.setattr("minimind_tui.screens.run.POLL_SECONDS", 0.1)
+
+
 @pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (160, 50)), ("zh", (60, 16))])
 async def test_a_live_run_is_followed(language: Language, size: tuple[int, int]) -> None:
     directory = make_run(steps=60)

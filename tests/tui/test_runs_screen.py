@@ -14,6 +14,12 @@ EMPTY = {"en": "No training run yet.", "zh": "还没有训练。"}
 STATES = {"en": ("finished", "lost"), "zh": ("已完成", "失去踪迹")}
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look more often than a person needs."""
+    monkeypatch.setattr("minimind_tui.screens.runs.POLL_SECONDS", 0.1)
+
+
 @pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (160, 50)), ("zh", (60, 16))])
 async def test_empty_then_full(language: Language, size: tuple[int, int]) -> None:
     app = MiniMindApp(language=language, target=("runs",))
