@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from minimind_tui.figures import number
+from minimind.figures import number
 
 _BLOCK = 64
 _SMOOTHING = 0.9

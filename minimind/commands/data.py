@@ -11,8 +11,9 @@ from typing import Any
 from minimind import paths
 from minimind.commands.output import Output
 from minimind.data import formats
-from minimind.data.catalogue import CATALOGUE, EMBEDDED, Entry, resolve
+from minimind.data.catalogue import CATALOGUE, EMBEDDED, resolve
 from minimind.errors import UserError
+from minimind.figures import size
 
 _KINDS = ("pretrain", "sft", "dpo", "rlaif")
 
@@ -60,19 +61,9 @@ def run_list(_: argparse.Namespace, output: Output) -> int:
         here = entry.name == EMBEDDED or (paths.data() / entry.file).exists()
         data = {"name": entry.name, "kinds": entry.kinds, "bytes": entry.size, "here": here}
         mark = "●" if here else "○"
-        line = (
-            f"{mark} {entry.name:<18} {'/'.join(entry.kinds):<16} {_size(entry):>8}  {entry.about.of(output.language)}"
-        )
+        line = f"{mark} {entry.name:<18} {'/'.join(entry.kinds):<16} {'–' if entry.size is None else size(entry.size):>8}  {entry.about.of(output.language)}"
         output.emit(data, line)
     return 0
-
-
-def _size(entry: Entry) -> str:
-    if entry.size is None:
-        return "–"
-    units = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
-    unit, name = next(pair for pair in units if entry.size >= pair[0])
-    return f"{entry.size / unit:.3g} {name}"
 
 
 def run_check(arguments: argparse.Namespace, output: Output) -> int:

@@ -7,8 +7,8 @@ from typing import Any
 
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
-from minimind.commands.run_text import size
 from minimind.events import Note, Progress, to_dict
+from minimind.figures import size
 
 SOURCES = ("auto", "huggingface", "modelscope")
 

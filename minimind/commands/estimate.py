@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from minimind import paths
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
-from minimind.commands.run_text import duration, size
 from minimind.commands.training_flags import OBJECTIVES, add_training_flags, training_config
+from minimind.figures import quantity, rough_duration, size
 
 if TYPE_CHECKING:
     from minimind.training.estimate import Estimate
@@ -43,10 +43,12 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _text(found: Estimate, output: Output) -> str:
     """The estimate as a small table."""
+    low, high = (rough_duration(seconds, output.language) for seconds in (found.seconds_low, found.seconds_high))
+    speed = quantity(found.tokens_per_second)
     rows = (
-        ("time", "时间", f"{duration(found.seconds_low)} – {duration(found.seconds_high)}"),
+        ("time", "时间", low if low == high else f"{low} – {high}"),
         ("steps", "步数", f"{found.steps:,}"),
-        ("tokens", "词元", f"{found.tokens:,} ({found.tokens_per_second:,.0f}/s)"),
+        ("tokens", "词元", output.pick(f"{found.tokens:,} ({speed} a second)", f"{found.tokens:,}（每秒 {speed}）")),
         ("parameters", "参数", f"{found.parameters:,}"),
         ("memory", "内存", size(found.peak_memory_bytes)),
         ("disk", "磁盘", size(found.disk_bytes)),

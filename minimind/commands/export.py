@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minimind.commands.columns import in_columns
 from minimind.commands.model_source import add_source_flags, new_folder, note_lines, open_source
 from minimind.commands.output import Output
-from minimind.commands.run_text import size
+from minimind.figures import size
 
 if TYPE_CHECKING:
     from minimind.interop.export import Source

@@ -12,6 +12,7 @@ from minimind.commands.inference_flags import MODEL_HELP
 from minimind.commands.output import Output
 from minimind.config import MODEL_PRESETS
 from minimind.events import Text
+from minimind.figures import size
 
 if TYPE_CHECKING:
     from minimind.model.transformer import MiniMind
@@ -73,14 +74,21 @@ def _info(arguments: argparse.Namespace, output: Output) -> int:
     idle = frozenset() if config.use_moe else _OF_EXPERTS
     idle |= frozenset() if config.inference_rope_scaling else _OF_STRETCHING
     chosen = metadata.pop("notes", [])
-    about = [(Text(name, name), str(value)) for name, value in metadata.items() if not isinstance(value, (dict, list))]
+    about = [
+        (Text(name, name), _shown(value)) for name, value in metadata.items() if not isinstance(value, (dict, list))
+    ]
+    # What the file leaves to a rule is shown as the rule has it.
+    settings = config.to_dict() | {"head_dim": config.head_size, "intermediate_size": config.feed_forward_size}
     rows = [
         *about,
         (Text("parameters", "参数"), f"{sizes['parameters']:,}"),
         *([(Text("active", "激活参数"), f"{sizes['active_parameters']:,}")] if config.use_moe else []),
-        (Text("weights", "权重大小"), _megabytes(sizes["bytes_float32"], sizes["bytes_bfloat16"])),
-        (Text("cache a token", "每词元缓存"), f"{sizes['cache_bytes_per_token_float32'] / 1e3:.1f} KB (float32)"),
-        *((Text(name, name), str(value)) for name, value in config.to_dict().items() if name not in idle),
+        (
+            Text("weights", "权重大小"),
+            f"{size(sizes['bytes_float32'])} (float32), {size(sizes['bytes_bfloat16'])} (bfloat16)",
+        ),
+        (Text("cache a token", "每词元缓存"), f"{size(sizes['cache_bytes_per_token_float32'])} (float32)"),
+        *((Text(name, name), _shown(value)) for name, value in settings.items() if name not in idle),
     ]
     text = in_columns([label.of(output.language), value] for label, value in rows)
     notes = "".join(f"\n{note[output.language]}" for note in chosen)
@@ -88,8 +96,8 @@ def _info(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _megabytes(single: int, half: int) -> str:
-    return f"{single / 1e6:,.1f} MB (float32), {half / 1e6:,.1f} MB (bfloat16)"
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _params(arguments: argparse.Namespace, output: Output) -> int:
@@ -117,7 +125,7 @@ def tensor_groups(model: MiniMind) -> list[dict[str, Any]]:
     made = []
     for (name, shape), count in groups.items():
         each = 1
-        for size in shape:
-            each *= size
+        for length in shape:
+            each *= length
         made.append({"name": name, "shape": list(shape), "count": count, "parameters": each * count})
     return made

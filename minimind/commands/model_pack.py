@@ -8,8 +8,8 @@ from typing import Any
 
 from minimind.commands.inference_flags import MODEL_HELP
 from minimind.commands.output import Output
-from minimind.commands.run_text import size
 from minimind.events import Text
+from minimind.figures import size
 
 
 def register(actions: argparse._SubParsersAction[Any]) -> None:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
 from minimind.errors import UserError
-from minimind.events import Alert, Claim, Event, Mark, Note, Sample, Scalars, Text, to_dict
+from minimind.events import Alert, Claim, Event, Language, Mark, Note, Progress, Sample, Scalars, Text, to_dict
+from minimind.figures import duration, number, percent, quantity, rough_duration, size
 from minimind.safe_text import clean_line
 from minimind.training.runs import STATE_NAMES, CheckpointFile, RunStatus, RunView, TimedEvent
 
 _POLL_SECONDS = 0.2
 _SECONDS_BETWEEN_FIGURES = 1.0
 _SAMPLE_WIDTH = 400
+_PATIENCE = 5.0
+"""Seconds between two lines about work that has no figures yet."""
+_TRAINING = Text("training", "训练")
+_VERDICTS = frozenset({"failed", "out-of-memory"})
+"""Codes of the alert that a trainer leaves as its last word."""
 _MARK_NAMES: dict[str, Text] = {
     "started": Text("started", "启动"),
     "saved": Text("saved", "已保存"),
@@ -26,29 +33,6 @@ _MARK_NAMES: dict[str, Text] = {
     "control": Text("changed as asked", "按要求调整"),
     "ended": Text("ended", "结束"),
 }
-
-
-def number(value: float) -> str:
-    """A figure in at most seven characters or so."""
-    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e6):
-        return f"{value:.0f}"
-    return f"{value:.4g}"
-
-
-def size(count: int) -> str:
-    """A number of bytes for a person."""
-    amount = float(count)
-    for unit in ("B", "KB", "MB"):
-        if amount < 1000:
-            return f"{amount:.3g} {unit}"
-        amount /= 1000
-    return f"{amount:.3g} GB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
-    whole = int(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 def moment(unix_time: float) -> str:
@@ -115,19 +99,75 @@ def status_lines(status: RunStatus, output: Output) -> list[str]:
     lines = [f"{STATE_NAMES[status.state].of(language)}{colon}{status.reason.of(language)}"]
     if status.advice:
         lines.append(f"→ {status.advice.of(language)}")
-    if status.log_lines:
+    if any(line != status.reason.en for line in status.log_lines):  # else it says only that once more
         lines += [output.pick("the log ends with:", "日志末尾："), *(f"  | {line}" for line in status.log_lines)]
     return lines
 
 
-def figures(values: Mapping[str, float]) -> str:
-    """Names and values on one line."""
-    return "  ".join(f"{clean_line(name, 60)} {number(value)}" for name, value in values.items())
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """How one series is shown: `phrase` holds the number as {}, `label` stands alone in a table."""
+
+    label: Text
+    phrase: Text
+    shown: Callable[[float, Language], str]
+
+
+def _plain(value: float, _language: Language) -> str:
+    return number(value)
+
+
+_FIGURES: dict[str, _Figure] = {
+    "loss": _Figure(Text("loss", "损失"), Text("loss {}", "损失 {}"), _plain),
+    "validation_loss": _Figure(Text("held-out loss", "留出集损失"), Text("held-out loss {}", "留出集损失 {}"), _plain),
+    "validation_bits_per_byte": _Figure(
+        Text("held-out bits/byte", "留出集每字节比特"), Text("{} bits/byte", "每字节 {} 比特"), _plain
+    ),
+    "learning_rate": _Figure(Text("learning rate", "学习率"), Text("learning rate {}", "学习率 {}"), _plain),
+    "gradient_norm": _Figure(Text("gradient norm", "梯度范数"), Text("gradient {}", "梯度范数 {}"), _plain),
+    "tokens_per_second": _Figure(
+        Text("tokens/s", "词元/秒"), Text("{} tokens/s", "{} 词元/秒"), lambda value, _: quantity(value)
+    ),
+    "memory_bytes": _Figure(Text("memory", "内存"), Text("{}", "{}"), lambda value, _: size(value)),
+    "tokens": _Figure(Text("tokens", "词元"), Text("{} tokens", "{} 词元"), lambda value, _: quantity(value)),
+    "epoch": _Figure(Text("epoch", "轮次"), Text("epoch {}", "第 {} 轮"), lambda value, _: f"{value:.2f}"),
+    "eta_seconds": _Figure(Text("left", "剩余"), Text("{} left", "剩余 {}"), rough_duration),
+}
+_ONLY_IN_TABLES = frozenset({"tokens", "epoch"})
+
+
+def figures(values: Mapping[str, float], output: Output) -> str:
+    """The figures of a step on one line, as a person reads them; a series nobody knows by its own name."""
+    words = []
+    for name, value in values.items():
+        known = _FIGURES.get(name)
+        if known is None:
+            words.append(f"{clean_line(name, 60)} {number(value)}")
+        elif name not in _ONLY_IN_TABLES:
+            words.append(known.phrase.of(output.language).format(known.shown(value, output.language)))
+    return " · ".join(words)
+
+
+def figure_rows(values: Mapping[str, float], output: Output) -> list[list[str]]:
+    """Label and value of each figure, for a table."""
+    return [[figure_label(name, output), figure_value(name, value, output)] for name, value in values.items()]
+
+
+def figure_label(name: str, output: Output) -> str:
+    """What a series is called."""
+    known = _FIGURES.get(name)
+    return known.label.of(output.language) if known else clean_line(name, 60)
+
+
+def figure_value(name: str, value: float, output: Output) -> str:
+    """A value of a series as a person reads it."""
+    known = _FIGURES.get(name)
+    return known.shown(value, output.language) if known else number(value)
 
 
 def step_text(step: float, output: Output) -> str:
     """Which step is meant."""
-    return output.pick(f"step {number(step)}", f"第 {number(step)} 步")
+    return output.pick(f"step {step:.0f}", f"第 {step:.0f} 步")
 
 
 def event_line(event: Event, output: Output) -> str | None:
@@ -135,12 +175,8 @@ def event_line(event: Event, output: Output) -> str | None:
     language = output.language
     match event:
         case Scalars():
-            at = (
-                step_text(event.x, output)
-                if event.axis == "step"
-                else f"{clean_line(event.axis, 20)} {number(event.x)}"
-            )
-            return f"{at}  {figures(event.values)}"
+            at = step_text(event.x, output) if event.axis == "step" else f"{clean_line(event.axis, 20)} {event.x:g}"
+            return f"{at}  {figures(event.values, output)}"
         case Sample():
             text = clean_line(f"{event.prompt} ▸ {event.text}", _SAMPLE_WIDTH)
             return f"{step_text(event.step, output)}  {text}"
@@ -149,6 +185,9 @@ def event_line(event: Event, output: Output) -> str | None:
             return f"{step}! {clean_line(event.text.of(language), _SAMPLE_WIDTH)}"
         case Mark():
             return f"{step_text(event.step, output)}  — {_MARK_NAMES[event.what].of(language)}"
+        case Progress(label=Text() as label):
+            share = f" {percent(event.done / event.total)}" if event.total else ""
+            return f"{clean_line(label.of(language), 60)}{share} …"
         case Note():
             return clean_line(event.text.of(language), _SAMPLE_WIDTH)
         case Claim():
@@ -162,26 +201,66 @@ def follow(directory: Path, output: Output, *, wait: bool = True) -> RunStatus:
 
     Raises UserError for what is no run; KeyboardInterrupt passes through (the run does not notice).
     """
-    view = RunView(directory)
-    printed, held = -math.inf, None
+    view, printer = RunView(directory), _Printer(output)
     try:
         while True:
             # The status is asked first: what is written before the end is then read after it.
             status = view.status()
             for timed in new_events(view):
-                if not output.as_json and _is_one_of_many(timed, printed):
-                    held = timed
-                    continue
-                if held is not None and isinstance(timed.event, Mark):  # the last figures before it belong to it
-                    _print_event(held, output)
-                held = None
-                printed = timed.t if isinstance(timed.event, Scalars) else printed
-                _print_event(timed, output)
+                printer.take(timed)
             if not (wait and status.live):
                 return status
             time.sleep(_POLL_SECONDS)
     finally:
         view.close()
+
+
+class _Printer:
+    """Prints records as they come: all of them as JSON, to a person those worth a line."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._printed = -math.inf
+        self._figures: TimedEvent | None = None
+        """The latest figures left out: those before a mark belong to it."""
+        self._verdict: TimedEvent | None = None
+        """Why the run ended badly: its status says that too, so it is a line only where the run went on."""
+        self._waiting: tuple[Text | None, float] = (None, -math.inf)
+
+    def take(self, timed: TimedEvent) -> None:
+        """Print one record, or keep it until it is known whether it is needed."""
+        event = timed.event
+        if self._output.as_json:
+            self._output.emit({"t": timed.t, "time": timed.time, **to_dict(event)}, "")
+            return
+        if isinstance(event, Progress) and not self._is_news(event, timed.t):
+            return
+        if _is_one_of_many(timed, self._printed):
+            self._figures = timed
+            return
+        for earlier in (self._figures if isinstance(event, Mark) else None, self._verdict):
+            if earlier is not None:
+                self._print(earlier.event)
+        self._figures = self._verdict = None
+        if isinstance(event, Scalars):
+            self._printed = timed.t
+        if isinstance(event, Alert) and event.code in _VERDICTS:
+            self._verdict = timed
+        else:
+            self._print(event)
+
+    def _is_news(self, event: Progress, t: float) -> bool:
+        """Whether work before the first step has begun, or has gone on for a while; training has figures instead."""
+        label, since = self._waiting
+        if event.label is None or event.label == _TRAINING or (event.label == label and 0 <= t - since < _PATIENCE):
+            return False
+        self._waiting = (event.label, t)
+        return True
+
+    def _print(self, event: Event) -> None:
+        line = event_line(event, self._output)
+        if line is not None:
+            self._output.emit({}, line)
 
 
 def new_events(view: RunView) -> Iterator[TimedEvent]:
@@ -206,15 +285,6 @@ def _is_one_of_many(timed: TimedEvent, printed: float) -> bool:
     return of_a_step and 0 <= timed.t - printed < _SECONDS_BETWEEN_FIGURES
 
 
-def _print_event(timed: TimedEvent, output: Output) -> None:
-    if output.as_json:
-        output.emit({"t": timed.t, "time": timed.time, **to_dict(timed.event)}, "")
-        return
-    line = event_line(timed.event, output)
-    if line is not None:
-        output.emit({}, line)
-
-
 def comparison(first: RunView, second: RunView, output: Output) -> tuple[dict[str, Any], str]:
     """How two runs (read to their ends) differ: in what was asked for, and in what came of it."""
     asked, other = first.config.to_dict(), second.config.to_dict()
@@ -235,15 +305,17 @@ def comparison(first: RunView, second: RunView, output: Output) -> tuple[dict[st
         [output.pick("name", "名称"), first.name, second.name],
         *([name, setting_text(a), setting_text(b)] for name, (a, b) in differing.items()),
         [output.pick("step", "步数"), str(first.step), str(second.step)],
-        [output.pick("time", "用时"), duration(first.elapsed), duration(second.elapsed)],
-        *([f"{clean_line(name, 60)} ({output.pick('last', '最终')})", *map(number, last[name])] for name in names),
-        *(
-            [f"{clean_line(name, 60)} ({output.pick('lowest', '最低')})", *map(number, least[name])]
-            for name in names
-            if "loss" in name
-        ),
+        [output.pick("time", "用时"), *(duration(view.elapsed, output.language) for view in (first, second))],
+        *(_compared(name, ("last", "最终"), last[name], output) for name in names),
+        *(_compared(name, ("lowest", "最低"), least[name], output) for name in names if "loss" in name),
     ]
     return data, in_columns(rows)
+
+
+def _compared(name: str, which: tuple[str, str], values: tuple[float, float], output: Output) -> list[str]:
+    """A row with a figure of two runs."""
+    label = output.pick(f"{figure_label(name, output)} ({which[0]})", f"{figure_label(name, output)}（{which[1]}）")
+    return [label, *(figure_value(name, value, output) for value in values)]
 
 
 def _least(view: RunView, name: str) -> float:

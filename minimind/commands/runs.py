@@ -14,22 +14,20 @@ from minimind.commands.output import Output
 from minimind.commands.run_text import (
     checkpoint_data,
     comparison,
-    duration,
-    figures,
+    figure_rows,
     follow,
     moment,
     new_events,
-    number,
     plain_numbers,
     run_data,
     setting_text,
-    size,
     status_data,
     status_lines,
     step_text,
 )
 from minimind.errors import UserError
 from minimind.events import Text
+from minimind.figures import duration, number, size
 from minimind.safe_text import clean_line
 from minimind.training import launch
 from minimind.training.runs import (
@@ -140,7 +138,11 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
     }
     lines = [f"{view.id}  {view.name}".rstrip(), *status_lines(status, output)]
     if view.series:
-        lines += [f"{step_text(view.step, output)}  {duration(view.elapsed)}", figures(view.latest)]
+        lines += [
+            f"{step_text(view.step, output)} · {duration(view.elapsed, output.language)}",
+            "",
+            in_columns(figure_rows(view.latest, output)),
+        ]
     lines.append("")
     lines.append(
         in_columns([name, setting_text(value)] for name, value in view.config.to_dict().items() if value is not None)

@@ -15,8 +15,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
+from minimind.figures import number, percent, rough_duration
 from minimind.safe_text import clean_line
-from minimind_tui.figures import number, percent, rough_duration
 from minimind_tui.rows import cut, fit, width_of
 from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.widgets.card import Card

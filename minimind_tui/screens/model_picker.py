@@ -11,8 +11,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
+from minimind.figures import rough_duration
 from minimind.safe_text import clean_line
-from minimind_tui.figures import rough_duration
 from minimind_tui.model_list import Model, list_models
 from minimind_tui.screens.dialog import Dialog
 from minimind_tui.widgets.list_table import Column, ListTable, TableRow
@@ -61,6 +61,8 @@ class ModelPicker(Dialog[Model | None]):
     @work(group="load", exclusive=True)
     async def _load(self) -> None:
         self._models = await asyncio.to_thread(list_models)
+        if not self.is_attached:  # left meanwhile
+            return
         self._show()
         if self._current is not None:
             self.query_one(ListTable).go_to(self._current)

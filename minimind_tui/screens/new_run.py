@@ -19,11 +19,11 @@ from minimind import paths
 from minimind.config import MODEL_PRESETS, TrainConfig
 from minimind.errors import UserError
 from minimind.events import Text
+from minimind.figures import quantity, rough_duration, size
 from minimind.safe_text import clean_line
 from minimind.training.recommend import DEFAULT_MODEL, recommended_config
 from minimind_tui import estimate_client, supervisor
 from minimind_tui.estimate_client import Estimated
-from minimind_tui.figures import quantity, rough_duration, size
 from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.screens.dialog import SpokenButton
 from minimind_tui.screens.model_picker import ModelPicker
@@ -178,7 +178,12 @@ class NewRunScreen(MiniMindScreen):
             self._problem = error.text
         finally:
             self._measuring_since = None
-        self.relabel()
+        self._speak()
+
+    def _speak(self) -> None:
+        """Speak again, unless the screen was taken down while something was awaited."""
+        if self.is_attached:
+            self.relabel()
 
     @on(ConfigForm.Changed)
     def _edited(self) -> None:
@@ -204,11 +209,12 @@ class NewRunScreen(MiniMindScreen):
         try:
             advised = await asyncio.to_thread(recommended_config, self._config.objective, given)
         except UserError as error:
-            self._wrong = True
-            self._form.row("model").mark(error.text)
-            self.relabel()
+            if self.is_attached:
+                self._wrong = True
+                self._form.row("model").mark(error.text)
+                self.relabel()
             return
-        if self._form.read() is None:  # in the middle of typing
+        if not self.is_attached or self._form.read() is None:  # gone, or in the middle of typing
             return
         self._config = _merged(self._config, self._advised, advised)
         self._advised = advised
@@ -260,13 +266,14 @@ class NewRunScreen(MiniMindScreen):
         try:
             directory = await asyncio.to_thread(supervisor.start, config)
         except UserError as error:
-            self._form.blame(error.text)
             self._problem = error.text
+            if self.is_attached:
+                self._form.blame(error.text)
         else:
             self.app.call_later(self.app.show_run, directory)
         finally:
             self._starting = False
-            self.relabel()
+            self._speak()
 
 
 def _merged(typed: TrainConfig, before: TrainConfig, advised: TrainConfig) -> TrainConfig:

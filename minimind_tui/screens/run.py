@@ -12,12 +12,11 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.css.query import NoMatches
 
 from minimind.errors import UserError
+from minimind.figures import number, rough_duration, size
 from minimind.safe_text import clean_line
 from minimind_tui import supervisor
-from minimind_tui.figures import number, rough_duration, size
 from minimind_tui.run_watch import RunSnapshot, RunWatch
 from minimind_tui.screens.run_actions import STATE_MARKS, RunActions, Target
 from minimind_tui.widgets.line import Line
@@ -138,15 +137,16 @@ class RunScreen(RunActions):
             try:
                 snapshot = await asyncio.to_thread(self._watch.poll, anew)
             except OSError:
+                if not self.is_attached:
+                    return
                 self._gone = True
                 self.query_one(RunOutcome).set_gone()
                 self.refresh_bindings()
                 return
-            anew = False
-            try:
-                self._show(snapshot)
-            except NoMatches:  # the screen is being taken down
+            if not self.is_attached:  # taken down meanwhile
                 return
+            anew = False
+            self._show(snapshot)
             await asyncio.sleep(0.01 if snapshot.loading is not None else pause)
 
     def _show(self, snapshot: RunSnapshot) -> None:

@@ -12,9 +12,9 @@ from textual import work
 from textual.binding import Binding, BindingType
 
 from minimind.errors import UserError
+from minimind.figures import size
 from minimind.training.runs import STATE_NAMES, RunStatus, State
 from minimind_tui import supervisor
-from minimind_tui.figures import size
 from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.screens.dialog import ConfirmDialog
 

@@ -13,9 +13,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Input
 
+from minimind.figures import number, percent, rough_duration, size
 from minimind.safe_text import clean_line
 from minimind.training.runs import State
-from minimind_tui.figures import number, percent, rough_duration, size
 from minimind_tui.screens.run_actions import STATE_MARKS, RunActions, Target
 from minimind_tui.supervisor import RunList, RunSummary
 from minimind_tui.widgets.line import Line
@@ -23,17 +23,18 @@ from minimind_tui.widgets.list_table import Column, ListTable, TableRow
 
 POLL_SECONDS = 1.0
 
+# An id, 24 cells, is never cut: other columns give way first.
 COLUMNS = (
     Column("runs.column.state", 12),
     Column("runs.column.run", 0),
-    Column("runs.column.objective", 9, appears_at=120),
-    Column("runs.column.model", 14, appears_at=98),
+    Column("runs.column.objective", 9, appears_at=128),
+    Column("runs.column.model", 16, appears_at=106),
     Column("runs.column.progress", 6, right=True),
-    Column("runs.column.eta", 9, right=True, appears_at=72),
+    Column("runs.column.eta", 9, right=True, appears_at=78),
     Column("runs.column.loss", 7, right=True),
     Column("runs.column.best", 7, right=True, appears_at=66),
     Column("runs.column.age", 9, right=True, appears_at=88),
-    Column("runs.column.size", 8, right=True, appears_at=108),
+    Column("runs.column.size", 8, right=True, appears_at=116),
 )
 
 
@@ -103,6 +104,8 @@ class RunsScreen(RunActions):
     async def _follow(self) -> None:
         while True:
             summaries = await asyncio.to_thread(self._list.poll)
+            if not self.is_attached:  # taken down meanwhile
+                return
             self._runs = {summary.id: summary for summary in summaries}
             self._looked = True
             self._show()
@@ -145,7 +148,7 @@ class RunsScreen(RunActions):
             self.state_name(run.status),
             clean_line(f"{run.name} ({run.id})" if run.name else run.id, 200),
             run.objective,
-            clean_line(run.model, 80),
+            _short(clean_line(run.model, 80)),
             "" if run.share is None else percent(run.share),
             "" if eta is None else rough_duration(eta, self.language),
             "" if run.loss is None else number(run.loss),
@@ -229,3 +232,9 @@ class RunsScreen(RunActions):
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
         self.query_one(ListTable).focus()
+
+
+def _short(model: str) -> str:
+    """A model's title in a narrow column: of a run's checkpoint, the last part of its id is enough to tell it."""
+    run, found, step = model.partition(" · ")
+    return f"{run.rpartition('-')[2]} · {step}" if found else model

@@ -13,8 +13,8 @@ from textual.message import Message
 from textual.style import Style
 from textual.widgets import Static
 
+from minimind.figures import percent
 from minimind.safe_text import clean, clean_line
-from minimind_tui.figures import percent
 from minimind_tui.speech import Speaker
 
 LONGEST_TOKEN = 2000

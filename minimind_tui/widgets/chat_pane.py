@@ -10,11 +10,11 @@ from textual.message import Message
 from textual.widget import Widget
 
 from minimind.events import Text
+from minimind.figures import quantity
 from minimind.safe_text import clean_line
 from minimind_tui import supervisor
 from minimind_tui.chat_client import ChatClient, Done, Piece, Ready, Trouble
 from minimind_tui.conversation import Role, Turn
-from minimind_tui.figures import quantity
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.chat_log import ChatLog
 from minimind_tui.widgets.line import Line

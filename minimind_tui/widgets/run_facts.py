@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from rich.style import Style
 
+from minimind.figures import duration, number, percent, quantity, size
 from minimind.safe_text import clean_line
-from minimind_tui.figures import duration, number, percent, quantity, size
 from minimind_tui.rows import cut, width_of
 from minimind_tui.run_watch import RunSnapshot
 from minimind_tui.widgets.painted import Painted, Row, StyleKey

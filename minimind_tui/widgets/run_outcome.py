@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from minimind.figures import duration, number, percent
 from minimind.safe_text import clean_line
 from minimind.training.run_status import RESUME
-from minimind_tui.figures import duration, number, percent
 from minimind_tui.run_watch import RunSnapshot
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.line import Line

@@ -161,7 +161,7 @@ def test_info_of_a_checkpoint_and_a_preset(run: Any, checkpoint: Path) -> None:
     assert data["cache_bytes_per_token_float32"] == 2 * 2 * 2 * 8 * 4
     text = run("model", "info", "minimind3", "--lang", "zh").out
     assert "63,912,192" in text
-    assert "255.6 MB (float32)" in text
+    assert "256 MB (float32)" in text
     assert "num_experts" not in text
     assert "num_experts" in run("model", "info", "minimind3-moe").out
 

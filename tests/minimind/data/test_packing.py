@@ -215,7 +215,7 @@ def test_unusable_sources_say_what_to_do(tokenizer: Tokenizer, tmp_path: Path) -
     one.write_text(json.dumps({"text": "alone"}) + "\n", encoding="utf-8")
     empty = tmp_path / "empty.jsonl"
     empty.write_text("", encoding="utf-8")
-    for source, part in ((one, "two documents"), (empty, "empty"), (tmp_path / "no.jsonl", "cannot be read")):
+    for source, part in ((one, "two documents"), (empty, "empty"), (tmp_path / "no.jsonl", "no such file")):
         with pytest.raises(UserError, match=part):
             prepare([str(source)], tokenizer, kind="pretrain", cache_directory=tmp_path / "cache")
     with pytest.raises(UserError, match="no data"):

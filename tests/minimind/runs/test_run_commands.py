@@ -17,7 +17,7 @@ import pytest
 from minimind import cli
 from minimind.commands.columns import cell_width, in_columns
 from minimind.commands.output import Output
-from minimind.commands.run_text import duration, event_line, number, size
+from minimind.commands.run_text import event_line, figures
 from minimind.config import TrainConfig
 from minimind.events import Alert, Claim, Heatmap, Mark, Note, Progress, Sample, Scalars, Text
 from minimind.training import launch
@@ -89,7 +89,7 @@ def test_no_runs_is_no_error(runs: Runs, home: Path) -> None:
 def test_one_run_is_shown_whole(runs: Runs, finished: Path) -> None:
     status, out, _ = runs("show", "last")
     assert status == 0
-    for part in ("finished: all steps are done", "step 2", "batch_size", "1.5 KB", str(finished)):
+    for part in ("finished: all steps are done", "step 2", "batch_size", "1.5 kB", str(finished)):
         assert part in out
     (data,) = lines_of_json(runs("show", "第一次", "--json")[1])
     assert data["config"]["batch_size"] == 8
@@ -119,6 +119,29 @@ def test_watching_prints_what_comes_and_ends_with_the_run(runs: Runs, run_direct
     *events, last = lines_of_json(runs("watch", "last", "--json")[1])
     assert [event["x"] for event in events if event["kind"] == "scalars"] == list(range(1, 31))
     assert (last["kind"], last["state"]) == ("status", "finished")
+
+
+def test_a_person_sees_what_is_waited_for_and_why_it_failed_once(runs: Runs, run_directory: Path) -> None:
+    loading, reading, training = Text("loading", "加载"), Text("reading", "读取"), Text("training", "训练")
+    said = Text("the file is empty", "文件是空的")
+    with Recorder(run_directory) as recorder:
+        for event in (
+            Progress(0, None, loading),
+            Progress(1, 4, reading),
+            Progress(2, 4, reading),
+            Progress(1, 9, training),
+            Alert("error", "failed", Text("an earlier start", "更早的一次")),
+            Mark("started", 0),
+            Alert("error", "failed", said),
+        ):
+            recorder.record(event)
+        recorder.finish({"outcome": "failed", "text": {"en": said.en, "zh": said.zh}, "step": 0})
+    (run_directory / "log.txt").write_text(said.en + "\n")
+    status, out, _ = runs("watch", "last")
+    assert status == 1
+    assert out.splitlines()[:4] == ["loading …", "reading 25 % …", "! an earlier start", "step 0  — started"]
+    assert out.count("the file is empty") == 1
+    assert runs("watch", "last", "--json")[1].count('"kind": "alert"') == 2
 
 
 def test_what_a_run_wrote_cannot_drive_the_terminal(runs: Runs, finished: Path) -> None:
@@ -230,7 +253,7 @@ def test_two_runs_are_compared(runs: Runs, finished: Path) -> None:
     assert [finished.name, other.name] in rows
     assert ["batch_size", "8", "16"] in rows
     assert ["learning_rate", "0.003", "0.5"] in rows
-    assert ["loss", "(lowest)", "7.5", "3"] in rows
+    assert ["loss", "(lowest)", "7.500", "3.000"] in rows
 
 
 def test_a_record_that_cannot_be_read_is_one_line(runs: Runs, run_directory: Path) -> None:
@@ -259,34 +282,44 @@ def test_columns_stand_below_each_other() -> None:
     assert in_columns([]) == ""
 
 
-def test_figures_are_short() -> None:
-    assert [number(value) for value in (3, 3.0, 0.123456, 1234567.0, 1e-7, float("nan"))] == [
-        "3",
-        "3",
-        "0.1235",
-        "1.235e+06",
-        "1e-07",
-        "nan",
-    ]
-    assert [size(count) for count in (0, 999, 1500, 12_345_678, 5 * 10**12)] == [
-        "0 B",
-        "999 B",
-        "1.5 KB",
-        "12.3 MB",
-        "5e+03 GB",
-    ]
-    assert [duration(seconds) for seconds in (0.9, 61, 36_061)] == ["0:00:00", "0:01:01", "10:01:01"]
-
-
-def test_every_kind_of_record_has_its_line_in_both_languages() -> None:
-    both = Text("hello", "你好")
+def outputs() -> tuple[Output, Output]:
+    """An English and a Chinese one."""
     english, chinese = (
         Output(as_json=False, language=language, stdout=io.StringIO(), stderr=io.StringIO())
         for language in ("en", "zh")
     )
+    return english, chinese
+
+
+def test_the_figures_of_a_step_are_a_sentence_for_a_person() -> None:
+    english, chinese = outputs()
+    values = {
+        "loss": 7.6582,
+        "learning_rate": 0.003,
+        "gradient_norm": 3.0637,
+        "tokens_per_second": 3123.4,
+        "memory_bytes": 6.492e08,
+        "tokens": 2303.0,
+        "eta_seconds": 113.5,
+        "\x1b[2Jmine": 1.25,
+    }
+    assert figures(values, english) == (
+        "loss 7.658 · learning rate 0.00300 · gradient 3.064 · 3.1 k tokens/s · 649 MB · 1.9 min left · ␛[2Jmine 1.250"
+    )
+    assert figures(values, chinese) == (
+        "损失 7.658 · 学习率 0.00300 · 梯度范数 3.064 · 3.1 k 词元/秒 · 649 MB · 剩余 1.9 分 · ␛[2Jmine 1.250"
+    )
+    assert figures({"validation_loss": 7.0, "validation_bits_per_byte": 2.867}, english) == (
+        "held-out loss 7.000 · 2.867 bits/byte"
+    )
+
+
+def test_every_kind_of_record_has_its_line_in_both_languages() -> None:
+    both = Text("hello", "你好")
+    english, chinese = outputs()
     for event, en, zh in (
-        (Scalars(5, {"loss": 1.5}), "step 5  loss 1.5", "第 5 步  loss 1.5"),
-        (Scalars(5, {"norm": 1.5}, axis="layer"), "layer 5  norm 1.5", "layer 5  norm 1.5"),
+        (Scalars(5, {"loss": 1.5}), "step 5  loss 1.500", "第 5 步  损失 1.500"),
+        (Scalars(5, {"norm": 1.5}, axis="layer"), "layer 5  norm 1.500", "layer 5  norm 1.500"),
         (Sample(5, "a", "b"), "step 5  a ▸ b", "第 5 步  a ▸ b"),
         (Alert("error", "nan", both, 5), "step 5  ! hello", "第 5 步  ! 你好"),
         (Alert("info", "nan", both), "! hello", "! 你好"),
@@ -294,6 +327,8 @@ def test_every_kind_of_record_has_its_line_in_both_languages() -> None:
         (Note(both), "hello", "你好"),
         (Claim("id", both, {}, True), "hello", "你好"),
         (Progress(1, 2), None, None),
+        (Progress(1, 4, both), "hello 25 % …", "你好 25 % …"),
+        (Progress(0, None, both), "hello …", "你好 …"),
         (Heatmap("h", ()), None, None),
     ):
         assert event_line(event, english) == en

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from minimind_tui.figures import duration, number, percent, quantity, rough_duration, size
+from minimind.figures import duration, number, percent, quantity, rough_duration, size
 
 
 @pytest.mark.parametrize(
