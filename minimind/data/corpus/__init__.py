@@ -37,10 +37,10 @@ Kind = Literal["pretrain", "sft", "dpo"]
 Turn = dict[str, str]
 
 FIXED_PROMPTS: tuple[str, ...] = (
-    "Once there was a little rabbit named Pip.",
-    "One sunny morning, Anna and Tom were in the park.",
+    "Once there was a rabbit named Pip.",
+    "Once there was a girl named Anna. Her best friend was a boy named Tom.",
     "从前有一只小兔子，名叫跳跳。",
-    "一个晴朗的早晨，小明和小红在公园里。",
+    "从前有一个小男孩，名叫小明。他的好朋友是一个小女孩，名叫小红。",
     "3 + 4 =",
 )
 FIXED_QUESTIONS: tuple[str, ...] = (
@@ -58,14 +58,12 @@ def pretrain_document(index: int, *, seed: int = 0, split: Split = "train") -> s
     """Document number `index` (≥ 0) of the pretraining text: a story, a description, facts or calculations."""
     choice = Choice("pretrain", index, seed, split)
     kind = choice.random()
-    if kind < 0.72:
+    if kind < 0.70:
         story = stories.tell_story(choice)
         if choice.chance(0.6):
             return story.text
         fact = choice.pick(story.facts)
         return story.text + descriptions.question_and_answer(choice, fact.question, fact.answer)
-    if kind < 0.78:
-        return descriptions.memory_game(choice)
     if kind < 0.88:
         return descriptions.description_document(choice)
     if kind < 0.92:

@@ -62,7 +62,7 @@ def describe_animal(choice: Choice) -> Described:
         he = name.pronoun.capitalize()
         years = lexicon.number_en(age) + (" year old" if age == 1 else " years old")
         lines = [
-            f"{who} is {lexicon.article(kind.en)}.",
+            f"This is {lexicon.article(kind.en)} named {who}.",
             f"{he} has {kind.look.en}.",
             f"{he} likes {kind.food.en} and can {kind.skill.en}.",
             f"{he} is {color.en} and {years}.",
@@ -78,7 +78,7 @@ def describe_animal(choice: Choice) -> Described:
         years = lexicon.counted_zh(age, "岁")
         can = kind.skill.zh if "得" in kind.skill.zh else "会" + kind.skill.zh
         lines = [
-            f"{who}是一{kind.measure}{kind.zh}。",
+            f"这是一{kind.measure}{kind.zh}，名叫{who}。",
             f"它有{kind.look.zh}。",
             f"它喜欢吃{kind.food.zh}，{can}。",
             f"它是{color.zh}的，今年{years}了。",
@@ -92,6 +92,29 @@ def describe_animal(choice: Choice) -> Described:
     return _join(choice, lines), asked
 
 
+def describe_belongings(choice: Choice) -> Described:
+    """A few children and the one thing each of them has; questions go both ways."""
+    names = [name.text for name in choice.sample(lexicon.CHILD_NAMES[choice.language], choice.integer(2, 5))]
+    words = choice.sample(lexicon.THINGS, len(names))
+    if choice.language == "en":
+        lines = [f"Here are {', '.join(names[:-1])} and {names[-1]}."]
+    else:
+        lines = [f"这里有{'、'.join(names[:-1])}和{names[-1]}。"]
+    asked = []
+    for who, word in zip(names, words, strict=True):
+        thing = Noun(word, choice.pick(lexicon.COLORS) if "c" in word.tags else None, choice.language)
+        if choice.language == "en":
+            lines.append(f"{who} has {thing.a}.")
+            asked += [
+                (f"Who has the {thing}?", f"{who} has the {thing}."),
+                (f"What does {who} have?", f"{who} has {thing.a}."),
+            ]
+        else:
+            lines.append(f"{who}有{thing.a}。")
+            asked += [(f"谁有{thing}？", f"{who}有{thing}。"), (f"{who}有什么？", f"{who}有{thing.a}。")]
+    return _join(choice, lines), asked
+
+
 def describe_week(choice: Choice) -> Described:
     """What a child does on some days of the week, and what the child likes."""
     name = choice.pick(lexicon.CHILD_NAMES[choice.language])
@@ -100,7 +123,8 @@ def describe_week(choice: Choice) -> Described:
     food, color = choice.pick(lexicon.FOODS), choice.pick(lexicon.COLORS)
     who, he = name.text, name.pronoun
     if choice.language == "en":
-        lines = [f"{who} likes {food.plural} and the colour {color.en}."]
+        child = "girl" if he == "she" else "boy"
+        lines = [f"This is a {child} named {who}. {he.capitalize()} likes {food.plural} and the colour {color.en}."]
         lines += [
             f"On {lexicon.WEEKDAYS[day].en} {he} learns to {skill.en}." for day, skill in zip(days, skills, strict=True)
         ]
@@ -110,7 +134,8 @@ def describe_week(choice: Choice) -> Described:
         ]
         asked.append((f"Which colour does {who} like?", f"{who} likes {color.en}."))
     else:
-        lines = [f"{who}喜欢吃{food.zh}，最喜欢{color.zh}。"]
+        child = "小女孩" if he == "她" else "小男孩"
+        lines = [f"这是一个{child}，名叫{who}。{he}喜欢吃{food.zh}，最喜欢{color.zh}。"]
         lines += [f"{lexicon.WEEKDAYS[day].zh}{he}学{skill.zh}。" for day, skill in zip(days, skills, strict=True)]
         asked = [
             (f"{who}{lexicon.WEEKDAYS[day].zh}学什么？", f"{who}{lexicon.WEEKDAYS[day].zh}学{skill.zh}。")
@@ -120,7 +145,12 @@ def describe_week(choice: Choice) -> Described:
     return _join(choice, lines), asked
 
 
-DESCRIPTIONS: tuple[Callable[[Choice], Described], ...] = (describe_room, describe_animal, describe_week)
+DESCRIPTIONS: tuple[Callable[[Choice], Described], ...] = (
+    describe_room,
+    describe_animal,
+    describe_week,
+    describe_belongings,
+)
 
 
 def question_and_answer(choice: Choice, question: str, answer: str) -> str:
@@ -213,34 +243,9 @@ def facts_document(choice: Choice) -> str:
     return "\n".join(joiner.join(small_fact(choice)) for _ in range(choice.integer(5, 8)))
 
 
-def memory_game(choice: Choice) -> str:
-    """Somebody says a few words, somebody else says them again: the plainest need to copy what came before."""
-    english = choice.language == "en"
-    words = (
-        *lexicon.COLORS,
-        *(Word(kind.en, kind.zh) for kind in lexicon.SPECIES),
-        *(Word(food.en, food.zh) for food in lexicon.FOODS),
-        *(Word(thing.en, thing.zh) for thing in lexicon.THINGS),
-    )
-    names = lexicon.PET_NAMES if choice.chance(0.5) else lexicon.CHILD_NAMES
-    lines = []
-    for _ in range(choice.integer(2, 3)):
-        first, second, *others = (name.text for name in choice.sample(names[choice.language], 7))
-        if choice.chance(0.5):
-            said = others[: choice.integer(3, 5)]
-        else:
-            said = [word.en if english else word.zh for word in choice.sample(words, choice.integer(3, 5))]
-        listed = (", " if english else "、").join(said)
-        if english:
-            lines.append(f"The word game of {first} and {second}. {first} says {listed}. {second} says {listed}.")
-        else:
-            lines.append(f"{first}和{second}玩说词游戏。{first}说{listed}。{second}也说{listed}。")
-    return "\n".join(lines)
-
-
 def description_document(choice: Choice) -> str:
     """A room, an animal or a week, followed by one or two questions."""
     text, asked = choice.pick(DESCRIPTIONS)(choice)
-    for question, answer in choice.sample(asked, choice.integer(1, 2)):
+    for question, answer in choice.sample(asked, choice.integer(2, min(4, len(asked)))):
         text += question_and_answer(choice, question, answer)
     return text

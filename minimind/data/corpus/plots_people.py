@@ -268,8 +268,11 @@ def played(story: Story) -> None:
     game = story.word(story.choice.pick(lexicon.GAMES))
     story.fields.update(game=game, at=story.at(story.place), new=story.newcomer)
     story.say(
-        ("They saw {new} sitting alone {at}.", "{new} was also {at} and had nobody to play with."),
-        ("{they}看见{new}一个人坐在{at}。", "{new}也在{at}，没有人和{new}玩。"),
+        (
+            "They saw {new.a} named {new} sitting alone {at}.",
+            "There was also {new.a} named {new}, and nobody played with {new.him}.",
+        ),
+        ("{they}看见{at}坐着{new.a}，名叫{new}。", "{at}还有{new.a}，名叫{new}，没有人和{new.him}玩。"),
     )
     story.say(
         ('"Do you want to play {game} with us?" asked {who}.', 'So {who} said, "Let us play {game} together."'),
@@ -296,7 +299,7 @@ def played(story: Story) -> None:
 
 def raced(story: Story) -> None:
     """The faster one stops on the way, and so the steady one wins."""
-    goal = story.choice.pick(lexicon.PLACES)
+    goal = story.choice.pick([place for place in lexicon.PLACES if place is not story.place])
     winner, loser = story.choice.sample((story.hero, story.friend), 2)
     stops = (
         lexicon.Word("to look at a butterfly", "看蝴蝶"),

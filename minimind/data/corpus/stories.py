@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from minimind.data.corpus import lexicon, plots_people, plots_things
-from minimind.data.corpus.world import Choice, Story
+from minimind.data.corpus.world import Character, Choice, Story
 
 Plot = Callable[[Story], None]
 PLOTS: tuple[Plot, ...] = plots_things.PLOTS + plots_people.PLOTS
@@ -37,53 +37,42 @@ _LESSONS = {
 
 
 def _opening(story: Story) -> None:
-    """Name the hero, the friend, the day and the place."""
+    """Name the hero, the friend, the day and the place.
+
+    A new name always follows "named" or 名叫: where a small model is about to write a name, the words before it then
+    tell whether to make one up or to look one up.
+    """
     choice, hero, friend = story.choice, story.hero, story.friend
     story.fields.update(
+        hero=hero,
+        mate=friend,
+        home=story.word(choice.pick(lexicon.PLACES)),
         place=story.word(story.place),
         at=story.at(story.place),
         weather=story.word(choice.pick(lexicon.WEATHERS)),
         time=story.word(choice.pick(lexicon.TIMES)),
     )
-    home = story.word(choice.pick(lexicon.PLACES))
-    if hero.species and friend.species:
-        story.say(
-            ("Once there was a little {kind} named {who}.", "There was once a {kind} whose name was {who}."),
-            ("从前有一{measure}{kind}，名叫{who}。", "有一{measure}{kind}，名字叫{who}。"),
-            kind=hero.species.en if story.language == "en" else hero.species.zh,
-            measure=hero.species.measure,
-        )
-        story.say(
-            (
-                "{He} lived near the {home}, and {his} best friend was {other} named {friend}.",
-                "{his} best friend was {other} named {friend}.",
-            ),
-            (
-                "{he}家离{home}不远，最好的朋友是一{other_measure}{other}，叫{friend}。",
-                "{his}好朋友是一{other_measure}{other}，叫{friend}。",
-            ),
-            home=home,
-            other=lexicon.article(friend.species.en) if story.language == "en" else friend.species.zh,
-            other_measure=friend.species.measure,
-        )
-        kinds = [other.en if story.language == "en" else other.zh for other in choice.sample(lexicon.SPECIES, 2)]
-        kinds = [lexicon.article(kind) if story.language == "en" else kind for kind in kinds]
-        kind = str(story.fields["kind"])
+    story.say(
+        ("Once there was {hero.a} named {who}.", "There was once {hero.a} named {who}."),
+        ("从前有{hero.a}，名叫{who}。", "有{hero.a}，名叫{who}。"),
+    )
+    story.say(
+        (
+            "{He} lived near the {home}, and {his} best friend was {mate.a} named {friend}.",
+            "{his} best friend was {mate.a} named {friend}.",
+        ),
+        ("{he}家离{home}不远，最好的朋友是{mate.a}，名叫{friend}。", "{his}好朋友是{mate.a}，名叫{friend}。"),
+    )
+    if hero.species:
+        kinds = [
+            Character(lexicon.Name("", hero.pronoun), kind, story.language)
+            for kind in choice.sample(lexicon.SPECIES, 2)
+        ]
         story.ask(
             ("What kind of animal was {who}?", "{who} was {x}."),
-            ("{who}是什么动物？", "{who}是一{measure}{x}。"),
-            lexicon.article(kind) if story.language == "en" else kind,
-            kinds,
-        )
-        if story.language == "en":  # "a little elephant", but the answer is "an elephant"
-            story.facts[-1] = story.facts[-1]._replace(value=kind)
-    elif choice.chance(0.5):
-        girl = hero.pronoun in ("she", "她")
-        story.say(
-            ("There was once a {child} named {who}.", "{who} was a {child} who lived near the {home}."),
-            ("从前有一个{child}，名叫{who}。", "{who}是个{child}，家离{home}不远。"),
-            home=home,
-            child=("girl" if girl else "boy") if story.language == "en" else ("小女孩" if girl else "小男孩"),
+            ("{who}是什么动物？", "{who}是{x}。"),
+            hero.a,
+            [kind.a for kind in kinds],
         )
     story.say(
         ("One {weather} {time}, {who} and {friend} were {at}.", "One {weather} {time}, {who} met {friend} {at}."),

@@ -83,16 +83,19 @@ class Noun:
 
 
 class Character:
-    """A child or an animal with a name and the pronouns that belong to it."""
+    """A child or an animal with a name, the pronouns that belong to it, and what it is ("a girl", 一只小兔子)."""
 
-    __slots__ = ("him", "his", "name", "pronoun", "species")
+    __slots__ = ("a", "him", "his", "name", "pronoun", "species")
 
     def __init__(self, name: lexicon.Name, species: Species | None, language: Language) -> None:
         self.name, self.pronoun, self.species = name.text, name.pronoun, species
         if language == "en":
             self.him, self.his = ("her", "her") if name.pronoun == "she" else ("him", "his")
+            self.a = lexicon.article(species.en if species else "girl" if name.pronoun == "she" else "boy")
         else:
             self.him, self.his = name.pronoun, name.pronoun + "的"
+            child = "小女孩" if name.pronoun == "她" else "小男孩"
+            self.a = f"一{species.measure}{species.zh}" if species else f"一个{child}"
 
     def __str__(self) -> str:
         return self.name

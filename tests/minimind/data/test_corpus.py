@@ -19,9 +19,9 @@ from minimind.data.corpus.world import Choice, Story
 from minimind.data.formats import Report, check
 
 GOLDEN = {
-    "pretrain": "",
-    "sft": "",
-    "dpo": "",
+    "pretrain": "60374c5575d6fb38d3640f8fe05466cbf9615a56cedec2968c81f748a70f8217",
+    "sft": "d62b397d64277bfb6b8eaade731b9f2da66f2076efcbac2b96e31e4be2bb26ab",
+    "dpo": "20b861b557d5f5922282196df1d351c91072d7d1cef98d4742cb7fee89b832e8",
 }
 SPLITS: tuple[corpus.Split, ...] = ("train", "validation", "test")
 
