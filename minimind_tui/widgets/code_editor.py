@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from rich.style import Style as RichStyle
 from rich.text import Text
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.color import Color
 from textual.content import Content
@@ -26,6 +27,7 @@ class CodeEditor(TextArea):
     CodeEditor:focus { border: none; background: $panel; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "lesson.key.leave_editor")]
+    """For the row of keys: Textual's own handler takes the key first, see `on_key`."""
 
     class Left(Message):
         """The person is done typing for now."""
@@ -35,6 +37,13 @@ class CodeEditor(TextArea):
         self.cursor_blink = False
         self._coloured = ""
         self._lines: list[Content] = []
+
+    def on_key(self, event: events.Key) -> None:
+        """Textual's editor would go on to the next widget at Esc."""
+        if event.key == "escape":
+            event.stop()
+            event.prevent_default()
+            self.action_leave()
 
     def action_leave(self) -> None:
         """Stop typing."""

@@ -94,7 +94,10 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
     def on_unmount(self) -> None:
         """The page is turned: keep what was typed, stop the check."""
         self._is_cancelled = True
-        self._save()
+        try:
+            self._write()
+        except UserError as error:
+            self.app.tell(error.text, severity="error")
 
     @property
     def has_passed(self) -> bool:
@@ -114,19 +117,22 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
             self._editor.load_text(self._saved)
             self._editor.move_cursor(self._editor.document.end)
 
-    def _save(self) -> bool:
-        """Write the editor's text to the file; False (and said) when that fails."""
+    def _write(self) -> None:
+        """Write the editor's text to the file, where it differs. Raises UserError."""
         text = self._editor.text
-        if text == self._saved:
-            return True
-        try:
+        if text != self._saved:
             self.exercise.write(text)
+            self._saved = text
+
+    def _save(self) -> bool:
+        """Keep the editor's text; False (and said) when that fails."""
+        try:
+            self._write()
         except UserError as error:
             self._problem = error.text
-            if self.is_attached:
-                self.relabel()
+            self.relabel()
+            self._bring_into_view(".results")
             return False
-        self._saved = text
         return True
 
     @on(CodeEditor.Left)
@@ -154,7 +160,8 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
     def _show_file(self) -> None:
         changed = self._editor.text != self._saved
         key = "lesson.exercise.unsaved" if changed else "lesson.exercise.file"
-        self.query_one(".file", Static).update(Content(self.t(key, path=str(self.exercise.file))))
+        for place in self.query(".file").results(Static):  # none while the page is being taken down
+            place.update(Content(self.t(key, path=str(self.exercise.file))))
 
     def _result_lines(self) -> list[Content]:
         if self._is_checking:
@@ -304,8 +311,11 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
         except SuspendNotSupported:
             self._problem = Text("this terminal cannot be lent to an editor", "当前终端无法让给编辑器")
         except (OSError, ValueError) as error:
-            words = clean_line(str(error), 200)
+            words = clean_line(getattr(error, "strerror", None) or str(error), 200)
             self._problem = Text(f"{editor}: {words}: set $EDITOR", f"{editor}：{words}：请设置 $EDITOR")
         except UserError as error:
             self._problem = error.text
+        else:
+            self._problem = None
         self.relabel()
+        self._bring_into_view(".results")

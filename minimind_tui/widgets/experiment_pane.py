@@ -216,7 +216,10 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
     @on(ParameterLine.Changed)
     def _set(self, event: ParameterLine.Changed) -> None:
         event.stop()
-        if not self.is_running and not self._needs_prediction:
+        problem = event.line.problem
+        if problem is not None:
+            self._fail(problem.text)
+        elif not self.is_running and not self._needs_prediction:
             self._say("lesson.experiment.ready")
 
     @on(Button.Pressed)

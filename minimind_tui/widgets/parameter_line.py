@@ -175,8 +175,6 @@ class ParameterLine(Painted, can_focus=True):
         style = "wrong" if self.problem else "changed" if changed else "value"
         value = fit(self._shown(), max(_VALUE_CELLS, width_of(self._shown())))
         row: Row = [(f"{name} ", "name"), (f"{less} ", "rest"), (value, style), (f" {more}  ", "rest")]
-        if self.problem is not None:
-            return [[*row, (clean_line(self.say(self.problem.text), 200), "wrong")]]
         if self._bounds is not None:
             low, high = self._bounds
             share = (float(self.value) - low) / (high - low) if high > low else 0.0

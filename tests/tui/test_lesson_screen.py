@@ -177,7 +177,7 @@ async def test_a_damaged_progress_file_is_kept_and_said(home: Path) -> None:
         home.mkdir(exist_ok=True)
         paths.progress().write_text("{", encoding="utf-8")
         await app.show_lesson("normalization")
-        await until_shown(pilot, "was kept as")
+        await until_shown(pilot, "progress.json was damaged")
     assert len(list(home.glob("progress.json.kept-*"))) == 1
 
 
