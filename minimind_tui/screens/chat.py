@@ -82,6 +82,8 @@ class ChatScreen(MiniMindScreen):
     @work(group="open")
     async def _begin(self) -> None:
         self._conversation, models = await asyncio.to_thread(lambda: (Conversation.newest(), list_models()))
+        if not self._panes:  # the screen was taken down meanwhile
+            return
         pane = self._panes[0]
         if self._conversation.turns:
             pane.log_view.show_turns([turn for turn in self._conversation.turns if turn.side == 0])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.widgets import Input
 
 from minimind.figures import rough_duration
@@ -61,11 +63,10 @@ class ModelPicker(Dialog[Model | None]):
     @work(group="load", exclusive=True)
     async def _load(self) -> None:
         self._models = await asyncio.to_thread(list_models)
-        if not self.is_attached:  # left meanwhile
-            return
-        self._show()
-        if self._current is not None:
-            self.query_one(ListTable).go_to(self._current)
+        with suppress(NoMatches):  # left meanwhile
+            self._show()
+            if self._current is not None:
+                self.query_one(ListTable).go_to(self._current)
 
     def _show(self) -> None:
         wanted = self.query_one(Input).value.strip().lower()

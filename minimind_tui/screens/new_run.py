@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.css.query import NoMatches
 from textual.widgets import Button, Input
 
 from minimind import paths
@@ -181,8 +183,8 @@ class NewRunScreen(MiniMindScreen):
         self._speak()
 
     def _speak(self) -> None:
-        """Speak again, unless the screen was taken down while something was awaited."""
-        if self.is_attached:
+        """Speak again after something was awaited."""
+        with suppress(NoMatches):  # a screen that is being taken down has lost parts of itself
             self.relabel()
 
     @on(ConfigForm.Changed)
@@ -209,12 +211,16 @@ class NewRunScreen(MiniMindScreen):
         try:
             advised = await asyncio.to_thread(recommended_config, self._config.objective, given)
         except UserError as error:
-            if self.is_attached:
-                self._wrong = True
+            self._wrong = True
+            self._speak()
+            with suppress(NoMatches):
                 self._form.row("model").mark(error.text)
-                self.relabel()
             return
-        if not self.is_attached or self._form.read() is None:  # gone, or in the middle of typing
+        with suppress(NoMatches):
+            self._take_advice(advised)
+
+    def _take_advice(self, advised: TrainConfig) -> None:
+        if self._form.read() is None:  # in the middle of typing
             return
         self._config = _merged(self._config, self._advised, advised)
         self._advised = advised
@@ -267,7 +273,7 @@ class NewRunScreen(MiniMindScreen):
             directory = await asyncio.to_thread(supervisor.start, config)
         except UserError as error:
             self._problem = error.text
-            if self.is_attached:
+            with suppress(NoMatches):
                 self._form.blame(error.text)
         else:
             self.app.call_later(self.app.show_run, directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.css.query import NoMatches
 
 from minimind.errors import UserError
 from minimind.figures import number, rough_duration, size
@@ -137,16 +139,14 @@ class RunScreen(RunActions):
             try:
                 snapshot = await asyncio.to_thread(self._watch.poll, anew)
             except OSError:
-                if not self.is_attached:
-                    return
                 self._gone = True
-                self.query_one(RunOutcome).set_gone()
-                self.refresh_bindings()
-                return
-            if not self.is_attached:  # taken down meanwhile
+                with suppress(NoMatches):
+                    self.query_one(RunOutcome).set_gone()
+                    self.refresh_bindings()
                 return
             anew = False
-            self._show(snapshot)
+            with suppress(NoMatches):  # a screen that is being taken down has lost parts of itself
+                self._show(snapshot)
             await asyncio.sleep(0.01 if snapshot.loading is not None else pause)
 
     def _show(self, snapshot: RunSnapshot) -> None:

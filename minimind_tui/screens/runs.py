@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.css.query import NoMatches
 from textual.widgets import Input
 
 from minimind.figures import number, percent, rough_duration, size
@@ -104,11 +106,10 @@ class RunsScreen(RunActions):
     async def _follow(self) -> None:
         while True:
             summaries = await asyncio.to_thread(self._list.poll)
-            if not self.is_attached:  # taken down meanwhile
-                return
             self._runs = {summary.id: summary for summary in summaries}
             self._looked = True
-            self._show()
+            with suppress(NoMatches):  # a screen that is being taken down has lost parts of itself
+                self._show()
             await asyncio.sleep(POLL_SECONDS)
 
     def run_changed(self) -> None:

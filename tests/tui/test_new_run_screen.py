@@ -167,7 +167,7 @@ async def test_fine_tuning_from_a_checkpoint_that_is_chosen(home: Path) -> None:
         assert str(shown_value(app, "model")).endswith("checkpoints/step-000060")
         assert shown_value(app, "minutes") == "1"
         type_into(app, "model", "nonsense")
-        await until_shown(pilot, "no model: nonsense")
+        await until_shown(pilot, "no model", "Something below needs correcting")
         await pilot.press("o")
         await until_shown(pilot, "Choose a model", f"{directory.name} · step 60")
         await pilot.press("enter")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from minimind.config import TrainConfig
 from minimind.events import Language
 from minimind.training.runs import Recorder, read_control
 from minimind_tui.app import MiniMindApp
@@ -146,3 +147,13 @@ async def test_many_runs_scroll_with_the_cursor() -> None:
         await pilot.press("end")
         await until_shown(pilot, "30/30")
         assert not seen & {name for name in names if name in text_of(app).rsplit("\n", 6)[0]}
+
+
+@pytest.mark.parametrize("width", [60, 66, 72, 78, 80, 88, 106, 116, 128, 160])
+async def test_an_id_is_never_cut(width: int) -> None:
+    first = make_run(steps=1)
+    second = make_run(steps=1, config=TrainConfig(objective="sft", model=str(first / "checkpoints" / "step-000100")))
+    app = MiniMindApp(language="zh", target=("runs",))
+    async with app.run_test(size=(width, 20)) as pilot:
+        text = await until_shown(pilot, first.name, second.name)
+        assert (f"{first.name[-4:]} · step 100" in text) == (width >= 106)
