@@ -15,6 +15,7 @@ from minimind.config import MODEL_PRESETS, TrainConfig
 from minimind.errors import UserError
 from minimind.events import Language
 from minimind.training.checkpoint import write
+from minimind.training.recommend import recommended_config
 from minimind_tui import estimate_client, supervisor
 from minimind_tui.app import MiniMindApp
 from minimind_tui.estimate_client import arguments_for, measure, parse
@@ -28,6 +29,7 @@ SHOWN = {
     "zh": ("训练你的第一个模型", "2.0 分 至 2.5 分，共 812 步", "1.1 M 个参数", "内存 310 MB"),
 }
 
+TUNED = recommended_config("sft", {"model": "nano"})
 NOT_STARTED = {"en": "not started yet", "zh": "尚未启动"}
 
 
@@ -71,7 +73,7 @@ async def test_enter_starts_the_first_model(
         await until_shown(pilot, *(words if size[0] > 60 else words[:12] for words in SHOWN[language]))
         await pilot.press("enter")
         await until(pilot, lambda: started)
-        assert started == [TrainConfig(model="nano", minutes=2.0)]
+        assert started == [recommended_config("pretrain", {})]
         await until_shown(pilot, NOT_STARTED[language])
 
 
@@ -144,7 +146,7 @@ async def test_the_objective_brings_its_recommended_settings_and_keeps_what_was_
         type_into(app, "batch_size", "5")
         type_into(app, "objective", "sft")
         await until_shown(pilot, "learns to answer", "99 steps")
-        assert shown_value(app, "learning_rate") == "0.001"
+        assert shown_value(app, "learning_rate") == f"{TUNED.learning_rate:g}"
         assert shown_value(app, "batch_size") == "5"
         type_into(app, "minutes", "")
         type_into(app, "steps", "20")
@@ -165,7 +167,7 @@ async def test_fine_tuning_from_a_checkpoint_that_is_chosen(home: Path) -> None:
         await app.show_new_run({"objective": "sft", "model": directory.name})
         await until_shown(pilot, "learns to answer", "99 steps", f"{directory.name} · step 60")
         assert str(shown_value(app, "model")).endswith("checkpoints/step-000060")
-        assert shown_value(app, "minutes") == "1"
+        assert shown_value(app, "minutes") == f"{TUNED.minutes:g}"
         type_into(app, "model", "nonsense")
         await until_shown(pilot, "no model", "Something below needs correcting")
         await pilot.press("o")
