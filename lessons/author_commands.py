@@ -40,7 +40,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def check_lessons(arguments: argparse.Namespace, output: Output) -> int:
-    """Print every problem found; exit status 1 when there is one."""
+    """Print every problem found; exit status 1 when there is one. Raises UserError for a lesson that is not there."""
+    if arguments.slug is not None:
+        _folder_of(arguments.slug)
     if arguments.accept:
         for path in accept():
             output.say(str(path))
@@ -56,11 +58,17 @@ def check_lessons(arguments: argparse.Namespace, output: Output) -> int:
     return 1 if count else 0
 
 
+def _folder_of(slug: str) -> Path:
+    """The folder of a lesson, broken or not. Raises UserError where there is none."""
+    folder = lessons_directory() / slug
+    if not (folder / "module.toml").is_file():
+        raise UserError(f"no lesson {slug!r}", f"没有课程 {slug!r}")
+    return folder
+
+
 def record_lesson(arguments: argparse.Namespace, output: Output) -> int:
     """Run a lesson's experiments with their default values on one thread and keep their claims beside it."""
-    folder = lessons_directory() / arguments.slug
-    if not (folder / "module.toml").is_file():
-        raise UserError(f"no lesson {arguments.slug!r}", f"没有课程 {arguments.slug!r}")
+    folder = _folder_of(arguments.slug)
     import torch
 
     torch.set_num_threads(1)

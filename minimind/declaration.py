@@ -22,6 +22,7 @@ from typing import Any, Self
 from minimind.errors import UserError
 from minimind.events import Text
 from minimind.impostors import impostor
+from minimind.wording import allowed
 
 _LARGEST_FILE = 64_000_000
 """Bytes: the index of a model in a thousand shards has a few million."""
@@ -193,18 +194,11 @@ def _convert(declared: Declared, raw: Any) -> Any:
 
 def _refuse(declared: Declared, raw: Any) -> UserError:
     about = declared.about
-    if about.choices:
-        allowed = " | ".join(about.choices)
-    else:
-        low, high = ("" if bound is None else f"{bound:g}" for bound in (about.low, about.high))
-        allowed = (
-            declared.type.__name__
-            + (f" {low}…{high}" if low or high else "")
-            + (f" {about.unit}" if about.unit else "")
-        )
-    allowed += " | none" if declared.optional else ""
+    words = allowed(declared.type, about.low, about.high, about.choices, about.unit)
+    none = " | none" if declared.optional else ""
     return UserError(
-        f"{declared.name} = {raw!r} is not allowed: use {allowed}", f"{declared.name} = {raw!r} 不可用：请用 {allowed}"
+        f"{declared.name} = {raw!r} is not allowed: use {words.en}{none}",
+        f"{declared.name} = {raw!r} 不可用：请用{words.zh}{none}",
     )
 
 
@@ -228,16 +222,22 @@ def add_flags(parser: argparse.ArgumentParser, config: type[Config], *, skip: fr
         if declared.name in skip:
             continue
         flag = "--" + declared.name.replace("_", "-")
-        text = f"{declared.about.help.en} / {declared.about.help.zh} ({declared.default})".replace("%", "%%")
+        default = " ".join(declared.default) if declared.type is tuple else declared.default
+        text = f"{declared.about.help.en} / {declared.about.help.zh}" + ("" if default is None else f" ({default})")
+        text = text.replace("%", "%%")
         options: dict[str, Any] = {"nargs": "+"} if declared.type is tuple else {}
+        if declared.type is bool:
+            options = {"nargs": "?", "const": "true"}
         parser.add_argument(
-            flag,
-            dest=declared.name,
-            default=argparse.SUPPRESS,
-            help=text,
-            metavar=declared.type.__name__.upper(),
-            **options,
+            flag, dest=declared.name, default=argparse.SUPPRESS, help=text, metavar=_placeholder(declared), **options
         )
+
+
+def _placeholder(declared: Declared) -> str:
+    """What stands for the value in a command's help."""
+    if declared.about.choices:
+        return "{" + ",".join(declared.about.choices) + "}"
+    return {int: "N", float: "X", bool: "true|false", tuple: "FILE"}.get(declared.type, "NAME")
 
 
 def given_flags(arguments: argparse.Namespace, config: type[Config]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any
 
 from minimind.errors import UserError
 from minimind.events import Event, Text
+from minimind.wording import allowed
 
 Value = int | float | str | bool
 
@@ -48,7 +49,6 @@ class Setting:
 
     def parse(self, raw: Value) -> Value:
         """`raw` as this setting's type. Raises UserError naming the parameter, the value and what is allowed."""
-        allowed = self._allowed()
         try:
             value: Value
             if self.type is bool:
@@ -56,29 +56,21 @@ class Setting:
             else:
                 value = self.type(raw)
         except (ValueError, KeyError, OverflowError):
-            raise self._refused(raw, allowed) from None
+            raise self._refused(raw) from None
         low, high = self.parameter.low, self.parameter.high
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             in_bounds = (low is None or value >= low) and (high is None or value <= high)
             if not in_bounds or value != value:
-                raise self._refused(raw, allowed)
+                raise self._refused(raw)
         if self.parameter.choices and value not in self.parameter.choices:
-            raise self._refused(raw, allowed)
+            raise self._refused(raw)
         return value
 
-    def _allowed(self) -> str:
-        if self.parameter.choices:
-            return " | ".join(str(choice) for choice in self.parameter.choices)
-        if self.type is bool:
-            return "true | false"
-        low, high = self.parameter.low, self.parameter.high
-        bounds = "" if low is None and high is None else f" {'' if low is None else low}…{'' if high is None else high}"
-        return f"{self.type.__name__}{bounds}"
-
-    def _refused(self, raw: Value, allowed: str) -> UserError:
+    def _refused(self, raw: Value) -> UserError:
+        words = allowed(self.type, self.parameter.low, self.parameter.high, self.parameter.choices)
         return UserError(
-            f"parameter {self.name}={raw!r} is not allowed: use {allowed}",
-            f"参数 {self.name}={raw!r} 不可用：请用 {allowed}",
+            f"parameter {self.name}={raw!r} is not allowed: use {words.en}",
+            f"参数 {self.name}={raw!r} 不可用：请用{words.zh}",
         )
 
 

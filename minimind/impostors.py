@@ -38,10 +38,10 @@ def impostor(head: bytes) -> Text | None:
     """What a file with these first bytes is, and what to do; None where it is none of the things known here."""
     if head.startswith(_POINTER):
         found = re.search(rb"size (\d{1,15})", head)
-        size = f" ({int(found[1]):,} bytes)" if found else ""
+        size = f"{int(found[1]):,}" if found else "?"
         return Text(
-            f"a Git LFS pointer, not the file itself{size}: run `git lfs pull`, or fetch it with `minimind download`",
-            f"这是 Git LFS 指针，不是文件本身{size}：请运行 `git lfs pull`，或用 `minimind download` 下载",
+            f"a Git LFS pointer, not the file itself ({size} bytes): run `git lfs pull`, or fetch it with `minimind download`",
+            f"这是 Git LFS 指针，不是文件本身（{size} 字节）：请运行 `git lfs pull`，或用 `minimind download` 下载",
         )
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     return next((Text(en, zh) for signature, en, zh in _SIGNATURES if start.startswith(signature)), None)

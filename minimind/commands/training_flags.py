@@ -6,13 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minimind import paths
-from minimind.config import TrainConfig, add_flags, given_flags, read_settings
-from minimind.data.catalogue import resolve
+from minimind.config import MODEL_PRESETS, TrainConfig, add_flags, given_flags, read_settings
+from minimind.data.formats import Kind
+from minimind.data.preflight import refuse_unusable
 from minimind.errors import UserError
+from minimind.model.locate import refuse_pointer
 from minimind.training.recommend import recommended_config
 
 OBJECTIVES = next(item.about.choices for item in TrainConfig.declared() if item.name == "objective")
+
+_KINDS: dict[str, Kind] = {"pretrain": "pretrain"}
+"""What an objective reads, where it is not conversations."""
 
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +37,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
 def training_config(arguments: argparse.Namespace) -> TrainConfig:
     """What the command line asks for: flags before ``--set`` before ``--config`` before what is recommended.
 
-    Raises UserError for whatever is refused, and for data files that are not there.
+    Raises UserError for whatever is refused, and for data files that are not there or cannot be used.
     """
     given: dict[str, Any] = read_settings(arguments.config) if arguments.config else {}
     for assignment in arguments.assignments:
@@ -44,6 +48,7 @@ def training_config(arguments: argparse.Namespace) -> TrainConfig:
             )
         given[name.strip()] = value.strip()
     config = recommended_config(arguments.objective, given | given_flags(arguments, TrainConfig))
-    for source in config.data:
-        resolve(source, paths.data())
+    if config.model not in MODEL_PRESETS:
+        refuse_pointer(Path(config.model))
+    refuse_unusable(config.data, _KINDS.get(config.objective, "sft"), allow_bad=config.allow_bad)
     return config

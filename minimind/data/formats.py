@@ -87,7 +87,7 @@ class Report:
             raise UserError(f"{name} is empty: it needs at least one line of data", f"{name} 是空的：至少要有一行数据")
         if not self.usable:
             raise UserError(
-                f"{name}: none of its {total} lines read can be used. {shown.en}",
+                f"{name}: none of the lines read ({total}) can be used. {shown.en}",
                 f"{name}：读到的 {total} 行全都不可用。{shown.zh}",
             )
         raise UserError(
@@ -120,15 +120,18 @@ def read_preferences(path: Path, report: Report) -> Iterator[Preference]:
     report.require_usable()
 
 
+def documents(path: Path, kind: Kind, report: Report) -> Iterator[Any]:
+    """The documents of a file of any kind, as the reader for that kind gives them."""
+    if kind == "pretrain":
+        return read_texts(path, report)
+    if kind == "dpo":
+        return read_preferences(path, report)
+    return read_conversations(path, report, kind=kind)
+
+
 def check(path: Path, kind: Kind, report: Report) -> None:
     """Read the whole file, filling the report; raises UserError as reading it for training would."""
-    if kind == "pretrain":
-        lines: Iterator[Any] = read_texts(path, report)
-    elif kind == "dpo":
-        lines = read_preferences(path, report)
-    else:
-        lines = read_conversations(path, report, kind=kind)
-    for _ in lines:
+    for _ in documents(path, kind, report):
         pass
 
 
@@ -168,7 +171,7 @@ def _open(path: Path) -> BinaryIO:
     for signature, what in _SIGNATURES:
         if head.startswith(signature):
             file.close()
-            raise UserError(f"{name} is {what.en}", f"{name} 是{what.zh}")
+            raise UserError(f"{name} is {what.en}", f"{name}：{what.zh}")
     return file
 
 

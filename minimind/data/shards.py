@@ -24,6 +24,7 @@ from minimind import paths
 from minimind.data import chat, corpus
 from minimind.data.catalogue import EMBEDDED, resolve
 from minimind.data.formats import Report, read_conversations, read_texts
+from minimind.data.preflight import too_few
 from minimind.data.tokenizer import Tokenizer
 from minimind.errors import UserError
 from minimind.events import Text
@@ -196,11 +197,7 @@ def _write_parts(
             for part, batch in _slices(documents):
                 writers[part].add(batch)
     if not all(writer.documents for writer in writers.values()):
-        names = [clean_line(source) for source in sources]
-        raise UserError(
-            f"{', '.join(names)}: at least two documents are needed, one of them to validate with",
-            f"{'、'.join(names)}：至少需要两个文档，其中一个用于验证",
-        )
+        raise too_few(sources)
     return notes
 
 

@@ -6,16 +6,20 @@ from pathlib import Path
 
 from minimind import hub, paths
 from minimind.config import MODEL_PRESETS
+from minimind.declaration import nearest
 from minimind.errors import UserError
 from minimind.events import Text
-from minimind.impostors import PYTORCH_SUFFIXES
+from minimind.impostors import PYTORCH_SUFFIXES, impostor
 from minimind.safe_text import clean_line
 from minimind.training.checkpoint import latest, steps
 from minimind.training.run_files import CHECKPOINTS, RUN
-from minimind.training.runs import find_run
+from minimind.training.runs import NoSuchRun, find_run
 
 CONFIG = "config.json"
 _OF_A_FOLDER = "pytorch_model.bin"
+_WEIGHTS = ("model.safetensors", _OF_A_FOLDER)
+_LARGEST_POINTER = 1024
+"""Bytes; a Git LFS pointer has about 130."""
 
 
 def shipped_models() -> tuple[str, ...]:
@@ -59,19 +63,45 @@ def locate_model(name: str | Path) -> Path:
         raise _no_model(text, Text("there is no such directory", "没有这个目录"))
     try:
         run = find_run(text)
-    except UserError as error:
-        raise _no_model(text, error.text) from None
+    except NoSuchRun:
+        raise _unknown(text) from None
     return newest_checkpoint(run / CHECKPOINTS)
 
 
-def _no_model(name: str, why: Text) -> UserError:
-    shown, shipped = clean_line(name, 200), ", ".join(shipped_models()) or "—"
-    here = clean_line(", ".join(hub.downloaded_models()), 200)
+def refuse_pointer(place: Path) -> None:
+    """Raise UserError where the weights at `place` (as `locate_model` gives it) are a pointer to them, told in no time.
+
+    Everything else that can be wrong with weights is found when they are read.
+    """
+    for path in [place] if place.is_file() else [place / name for name in _WEIGHTS]:
+        try:
+            head = path.read_bytes() if path.stat().st_size < _LARGEST_POINTER else b""
+        except OSError:
+            continue
+        what = impostor(head)
+        if what is not None:
+            shown = clean_line(str(path), 200)
+            raise UserError(f"{shown}: {what.en}", f"{shown}：{what.zh}")
+
+
+def _unknown(name: str) -> UserError:
+    """Nothing has that name: which are there, and the nearest of them."""
+    trained = (*shipped_models(), *hub.downloaded_models())
+    guess = nearest(name, dict.fromkeys((*MODEL_PRESETS, *trained)))
+    shown, presets, models = clean_line(name, 200), ", ".join(MODEL_PRESETS), clean_line(", ".join((*trained, "")), 200)
     return UserError(
-        f"{shown}: no model: {why.en}; name a directory, a run or a model that comes with the package ({shipped})"
-        + (f" or was downloaded ({here})" if here else ""),
-        f"{shown}：没有这个模型：{why.zh}；请给出目录、训练编号或自带模型（{shipped}）"
-        + (f"、已下载的模型（{here}）" if here else ""),
+        f"{shown}: no model{guess}: with weights there are {models}your runs (`minimind runs list`) and folders; "
+        f"to train from scratch: {presets}",
+        f"{shown}：没有这个模型{guess}：训练好的可用 {models}训练编号（见 `minimind runs list`）或目录；从头训练可用 {presets}",
+    )
+
+
+def _no_model(name: str, why: Text) -> UserError:
+    shown = clean_line(name, 200)
+    models = clean_line(", ".join((*shipped_models(), *hub.downloaded_models(), "")), 200)
+    return UserError(
+        f"{shown}: no model: {why.en}; or name {models}a run (`minimind runs list`) or a folder",
+        f"{shown}：没有这个模型：{why.zh}；也可以用 {models}训练编号（见 `minimind runs list`）或目录",
     )
 
 

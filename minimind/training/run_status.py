@@ -18,6 +18,7 @@ from minimind.training.control import read_control
 from minimind.training.liveness import RunProcesses, is_held, read_processes
 from minimind.training.processes import boot_id, host_name, is_alive, is_here
 from minimind.training.run_files import (
+    CHECKPOINTS,
     EVENTS,
     EXIT,
     FINAL,
@@ -98,6 +99,7 @@ class RunStatus:
         return self.state in RESUMABLE_STATES
 
 
+START_ANEW = Text("put that right, then start a new run", "请先解决这个问题，再新建一次训练")
 RESUME = Text("resume it: it goes on from its newest checkpoint", "可以恢复：会从最新的检查点继续")
 
 
@@ -204,7 +206,7 @@ def _pause_confirmed(directory: Path) -> bool:
 def _ended(directory: Path, left: dict[str, Any], verdict: dict[str, Any], processes: RunProcesses | None) -> RunStatus:
     """The status from the trainer's verdict (`verdict`) and the shim's record of its end (`left`), either may be {}."""
     code, number = whole_number(left.get("code")), whole_number(left.get("signal"))
-    state, reason, advice = _by_verdict(verdict) or _by_exit(directory, left, code, number)
+    state, reason, advice = _by_verdict(directory, verdict) or _by_exit(directory, left, code, number)
     shim = processes.shim if processes else None
     return RunStatus(
         state,
@@ -222,12 +224,14 @@ def _ended(directory: Path, left: dict[str, Any], verdict: dict[str, Any], proce
 _Finding = tuple[State, Text, Text | None]
 
 
-def _by_verdict(verdict: dict[str, Any]) -> _Finding | None:
+def _by_verdict(directory: Path, verdict: dict[str, Any]) -> _Finding | None:
     """What the trainer itself said, or None if it said nothing that is known."""
+    # What is wrong before anything is saved (a file, a setting) is wrong again after a resume.
+    after_failure = RESUME if _holds_something(directory / CHECKPOINTS) else START_ANEW
     known: dict[str, _Finding] = {
         "finished": ("finished", Text("all steps are done", "全部步骤已完成"), None),
         "stopped": ("stopped", Text("stopped as asked, and saved", "已按要求停止并保存"), RESUME),
-        "failed": ("failed", Text("the trainer gave up", "训练程序放弃了"), RESUME),
+        "failed": ("failed", Text("the trainer gave up", "训练程序放弃了"), after_failure),
         "out-of-memory": ("out-of-memory", Text("not enough memory", "内存（显存）不足"), LESS_MEMORY),
     }
     finding = known.get(str(verdict.get("outcome")))
@@ -342,6 +346,13 @@ def _without_trace(directory: Path, processes: RunProcesses | None) -> RunStatus
         host=shim.host if shim else "",
         log_lines=log_tail(directory, _LOG_LINES),
     )
+
+
+def _holds_something(directory: Path) -> bool:
+    try:
+        return any(directory.iterdir())
+    except OSError:
+        return False
 
 
 def _has_content(path: Path) -> bool:

@@ -40,6 +40,7 @@ __all__ = [
     "CheckpointFile",
     "Control",
     "Glance",
+    "NoSuchRun",
     "Recorder",
     "Run",
     "RunStatus",
@@ -175,9 +176,13 @@ def list_runs(root: Path | None = None) -> list[RunView]:
     return sorted(views, key=lambda view: (view.created, view.id), reverse=True)
 
 
+class NoSuchRun(UserError):
+    """No run is called that."""
+
+
 def find_run(text: str, root: Path | None = None) -> Path:
     """The directory of the run meant by `text`: its id, its name, the beginning or the last part of its id, a path,
-    or ``last``. Raises UserError when none or several fit.
+    or ``last``. Raises NoSuchRun when none fits, UserError when several do.
     """
     root = root or paths.runs()
     if text and (os.sep in text or text in (".", "..")):
@@ -187,7 +192,7 @@ def find_run(text: str, root: Path | None = None) -> Path:
     views = list_runs(root)
     shown = clean_line(text, 80)
     if not views:
-        raise UserError(f"{shown}: there are no runs in {root} yet", f"{shown}：{root} 里还没有训练")
+        raise NoSuchRun(f"{shown}: there are no runs in {root} yet", f"{shown}：{root} 里还没有训练")
     if text == "last":
         return views[0].directory
     for fits in (
@@ -204,7 +209,7 @@ def find_run(text: str, root: Path | None = None) -> Path:
                 f"{shown} fits {len(fits)} runs ({some}): write more of the id",
                 f"{shown} 对应 {len(fits)} 个训练（{some}）：请把编号写完整些",
             )
-    raise UserError(
+    raise NoSuchRun(
         f"{shown}: no such run in {root} (minimind runs list shows them)",
         f"{shown}：{root} 里没有这个训练（minimind runs list 可列出）",
     )

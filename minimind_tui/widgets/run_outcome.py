@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minimind.figures import duration, number, percent
 from minimind.safe_text import clean_line
-from minimind.training.run_status import RESUME
+from minimind.training.run_status import RESUME, START_ANEW
 from minimind_tui.run_watch import RunSnapshot
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.line import Line
@@ -85,7 +85,7 @@ class RunOutcome(Speaker, Line):
             return [*lines, self.t("run.resume_start")]
         if status.advice is not None and not (status.resumable and status.advice == RESUME):
             lines.append(self.say(status.advice))
-        if status.resumable:
+        if status.resumable and status.advice != START_ANEW:
             lines.append(self.t("run.resume_key"))
         if status.state == "stopped" and self._can_fine_tune:
             lines.append(self.t("run.next_fine_tune"))

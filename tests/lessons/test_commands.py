@@ -67,7 +67,8 @@ def test_show_fills_numbers_and_remembers_pages(capsys: pytest.CaptureFixture[st
         (("new", "Gravity"), "small letters"),
         (("new", "normalization"), "exists already"),
         (("record", "gravity"), "no lesson 'gravity'"),
-        (("fly",), "invalid choice"),
+        (("fly",), "there is no 'fly'"),
+        (("check", "gravity"), "no lesson 'gravity'"),
     ],
 )
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str) -> None:

@@ -151,7 +151,11 @@ def test_experiment_settings_come_from_the_signature() -> None:
 
     assert len(list(count.run())) == 3
     assert len(list(count.run({"depth": "4"}))) == 4
-    for values, message in (({"depth": 11}, "1…10"), ({"width": 1}, "no parameter 'width'"), ({"depth": "x"}, "int")):
+    for values, message in (
+        ({"depth": 11}, "1…10"),
+        ({"width": 1}, "no parameter 'width'"),
+        ({"depth": "x"}, "a whole number 1…10"),
+    ):
         with pytest.raises(UserError, match=message):
             count.run(values)
 

@@ -41,13 +41,30 @@ def test_models_that_come_with_the_package(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "small-talk").rename(tmp_path / "models" / "small-talk")
     assert shipped_models() == ("small-talk",)
     assert locate_model("small-talk") == tmp_path / "models" / "small-talk"
-    with pytest.raises(UserError, match=r"comes with the package \(small-talk\)"):
+    with pytest.raises(UserError, match=r"smalltalk: no model \(→ small-talk\?\): with weights there are small-talk, "):
         locate_model("smalltalk")
 
 
 def test_a_preset_has_no_weights() -> None:
     with pytest.raises(UserError, match="mini: no model: it is an architecture without weights"):
         locate_model("mini")
+
+
+def test_a_mistyped_preset_names_the_nearest_and_all_of_them(home: Path) -> None:
+    create_run(TrainConfig(steps=1))
+    with pytest.raises(UserError) as caught:
+        locate_model("nanno")
+    assert caught.value.text.en.startswith("nanno: no model (→ nano?)")
+    for text in (caught.value.text.en, caught.value.text.zh):
+        assert all(name in text for name in ("→ nano", "mini", "minimind3", "minimind runs list"))
+        assert "—" not in text
+
+
+def test_a_name_that_fits_several_runs_asks_for_more_of_it(home: Path) -> None:
+    for _ in range(2):
+        create_run(TrainConfig(steps=1))
+    with pytest.raises(UserError, match="fits 2 runs"):
+        locate_model("20")
 
 
 def test_names_of_nothing_are_shown_harmlessly() -> None:

@@ -234,7 +234,7 @@ async def test_sampling_is_changed_and_refused_in_place(shipped: Path) -> None:
         await pilot.press("ctrl+g")
         await until_shown(pilot, "temperature", "0.7", "repetition_penalty")
         await pilot.press("ctrl+u", *"hot", "enter")
-        await until_shown(pilot, "temperature = 'hot' is not allowed: use float 0…10")
+        await until_shown(pilot, "temperature = 'hot' is not allowed: use a number 0…10")
         await pilot.press("ctrl+u", *"1.5", "enter")
         await until(pilot, lambda: app.screen is screen)
         assert screen._sample == SampleConfig(temperature=1.5)

@@ -63,7 +63,7 @@ async def test_only_main_fields_are_shown_until_asked_and_advanced_ones_never_be
 
 @pytest.mark.parametrize(
     ("language", "words"),
-    [("en", "minutes = 'soon' is not allowed: use float 0.01…1e+06 min"), ("zh", "minutes = 'soon' 不可用")],
+    [("en", "minutes = 'soon' is not allowed: use a number 0.01…1,000,000 min"), ("zh", "minutes = 'soon' 不可用")],
 )
 async def test_an_error_stands_under_its_field_and_goes_away(language: Language, words: str) -> None:
     app = FormApp(TrainConfig(), main=("minutes", "device"))

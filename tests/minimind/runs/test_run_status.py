@@ -98,6 +98,16 @@ def test_how_it_ended(
     assert status.advice is not None or state == "finished"
 
 
+def test_the_advice_after_a_failure_can_help(run_directory: Path) -> None:
+    """Before the first checkpoint it is the file or the setting that is wrong, and would be wrong again."""
+    assert ended(run_directory, {"code": 2}, NAN).advice == run_status.START_ANEW
+    (run_directory / "checkpoints").write_text("not a folder")
+    assert status_of(run_directory).advice == run_status.START_ANEW
+    (run_directory / "checkpoints").unlink()
+    (run_directory / "checkpoints" / "step-000001").mkdir(parents=True)
+    assert status_of(run_directory).advice == run_status.RESUME
+
+
 def test_never_started(run_directory: Path) -> None:
     status = status_of(run_directory)
     assert (status.state, status.live, status.resumable) == ("created", False, True)

@@ -101,7 +101,7 @@ def test_small_updates_survive_in_the_masters() -> None:
     weight = model.model.norm.weight
     torch.testing.assert_close(weight, torch.full_like(weight, 1.0 - 60e-4), rtol=1e-4, atol=0)
     assert torch.equal(working.model.norm.weight, weight.bfloat16())
-    assert float(working.model.norm.weight[0]) < 1.0
+    assert working.model.norm.weight[0].item() < 1.0
 
 
 def test_gradients_of_micro_steps_add_up_in_float32() -> None:
