@@ -137,6 +137,8 @@ class HomeScreen(MiniMindScreen):
     @work(group="follow", exclusive=True)
     async def _follow(self) -> None:
         course, runs = await asyncio.to_thread(_begin)
+        if not self.is_running:  # the app was left while the thread was reading
+            return
         self._course, self._list = course, self._list or runs
         for note in course.notes:
             self.app.tell(note, severity="warning")
@@ -146,6 +148,8 @@ class HomeScreen(MiniMindScreen):
             self.query_one("#lessons", HomeList).go_to(following)
         while True:
             self._runs = await asyncio.to_thread(self._list.poll)
+            if not self.is_running:
+                return
             self._has_looked = True
             self._show_runs()
             await asyncio.sleep(_POLL_SECONDS)
