@@ -197,7 +197,7 @@ class RunView:
 
     def _take(self, timed: TimedEvent) -> None:
         event = timed.event
-        if isinstance(event, Mark) and event.what == "started":
+        if 0.0 < timed.t < self._seconds:  # the clock of a new start; its first records come before its mark
             self._earlier_seconds += self._seconds
             self._seconds = 0.0
         self._seconds = max(self._seconds, timed.t)

@@ -9,7 +9,7 @@ import pytest
 
 from minimind.config import TrainConfig
 from minimind.errors import UserError
-from minimind.events import Mark, Sample
+from minimind.events import Mark, Progress, Sample, to_json
 from minimind.training import launch
 from minimind.training.runs import Recorder, status_of
 from minimind_tui import supervisor
@@ -130,6 +130,23 @@ def test_a_watch_draws_anew_after_the_run_went_back(home: Path) -> None:
     snapshot = watch.poll()
     assert snapshot.curves is not None
     assert snapshot.curves["loss"][0] == list(range(1, 52))
+    watch.close()
+
+
+def test_time_spent_counts_every_start_once_with_what_came_before_its_first_step(home: Path) -> None:
+    directory = make_run()
+    with (directory / "events.jsonl").open("w", encoding="utf-8") as file:
+        for t, event in (
+            (1.0, Progress(1, 2)),
+            (40.0, Mark("started", 0)),
+            (50.0, scalars(1)),
+            (0.0, Progress(1, 2)),
+            (3.0, Mark("started", 0)),
+            (8.0, scalars(1)),
+        ):
+            file.write(to_json(event, t=t, time=0.0) + "\n")
+    watch = RunWatch(directory)
+    assert watch.poll().elapsed == 58.0
     watch.close()
 
 
