@@ -246,7 +246,7 @@ def _ask(lesson: Lesson, question: Question, place: str, seed: int, output: Outp
         if not line:
             return None
         try:
-            answer = bound.parse(line, seed)
+            answer = bound.parse(line.strip(), seed)
         except UserError as error:
             output.say(error.text)
             continue

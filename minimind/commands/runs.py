@@ -138,10 +138,11 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
     }
     lines = [f"{view.id}  {view.name}".rstrip(), *status_lines(status, output)]
     if view.series:
+        latest = {name: value for name, value in view.latest.items() if status.live or name != "eta_seconds"}
         lines += [
             f"{step_text(view.step, output)} · {duration(view.elapsed, output.language)}",
             "",
-            in_columns(figure_rows(view.latest, output)),
+            in_columns(figure_rows(latest, output)),
         ]
     lines.append("")
     lines.append(

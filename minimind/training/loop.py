@@ -15,7 +15,7 @@ from minimind.config import TrainConfig
 from minimind.data.shards import Prepared
 from minimind.data.tokenizer import Tokenizer
 from minimind.errors import UserError
-from minimind.events import Alert, Event, Mark, Progress, Scalars, Text
+from minimind.events import Alert, Event, Mark, Note, Progress, Scalars, Text
 from minimind.hardware import memory_in_use
 from minimind.model.transformer import MiniMind
 from minimind.training import checkpoint
@@ -35,6 +35,11 @@ SAMPLE_TOKENS = 48
 _PROGRESS_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
 """How long the last save waits for room on the disk."""
+_WAITING = Text(
+    f"the last save is tried again for {PATIENCE_SECONDS:.0f} seconds: what was trained since the one before is kept "
+    "only if it succeeds",
+    f"最后一次保存会在 {PATIENCE_SECONDS:.0f} 秒内反复重试：成功了，上次保存之后训练的内容才会留下",
+)
 
 
 class Record(Protocol):
@@ -97,6 +102,7 @@ class Trainer:
         self._stop = False
         self._saves_seen = 0
         self._saved_step = -1
+        self._unsaved: tuple[int, str] | None = None
         self._recent: deque[Update] = deque(maxlen=_WINDOW)
         self._began = self._progress_at = time.monotonic()
         self._first_step = 0
@@ -265,7 +271,9 @@ class Trainer:
             )
         except checkpoint.CheckpointError as error:
             code = "disk-full" if isinstance(error, checkpoint.NoRoomError) else "save-failed"
-            self._record.record(Alert("error", code, error.text, state.step))
+            if self._unsaved != (state.step, code):  # once, however often it is tried
+                self._unsaved = (state.step, code)
+                self._record.record(Alert("error", code, error.text, state.step))
             return error
         self._saved_step = state.step
         detail = {"path": directory.name, "seconds": round(time.monotonic() - began, 3)}
@@ -292,6 +300,8 @@ class Trainer:
         """Save what was trained, waiting a while for room on the disk, and tell the end."""
         step, deadline = self.state.step, time.monotonic() + PATIENCE_SECONDS
         error = self._save()
+        if error is not None:
+            self._record.record(Note(_WAITING))
         while error is not None and time.monotonic() < deadline and not self._stop:
             time.sleep(1.0)
             error = self._save()

@@ -112,7 +112,8 @@ def create_run(
         )
     except OSError as error:
         raise UserError(
-            f"{root}: no run can be made there: {error.strerror}", f"{root}：无法在此新建训练：{error.strerror}"
+            f"{root}: no run can be made there: {error.strerror}; free it, or set MINIMIND_HOME to a place you can write to",
+            f"{root}：无法在此新建训练：{error.strerror}；请排除这个问题，或把 MINIMIND_HOME 设为可写的位置",
         ) from None
     return Run(directory.name, directory, config)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from minimind.data.packing import Batch
-from minimind.events import Alert, Mark, Sample
+from minimind.events import Alert, Mark, Note, Sample
 from minimind.model.files import load_model
 from minimind.training import checkpoint, loop
 from minimind.training.control import Control
@@ -290,12 +290,15 @@ def test_a_full_disk_loses_nothing_and_does_not_stop_the_training(
 def test_a_disk_that_stays_full_ends_in_a_clear_failure(
     make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer, _ = make_trainer(tmp_path, steps=2)
-    monkeypatch.setattr(loop, "PATIENCE_SECONDS", 0.0)
+    trainer, listener = make_trainer(tmp_path, steps=2)
+    monkeypatch.setattr(loop, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(loop.time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(checkpoint, "_demand_room", lambda root, need: (_ for _ in ()).throw(OSError(28, "full")))
     verdict = trainer.run()
     assert verdict.outcome == "failed"
     assert "full" in verdict.text.en
+    told = [event.kind for event in listener.events if isinstance(event, (Alert, Note))]
+    assert told == ["alert", "note"], "said once, however often it is tried"
 
 
 def test_other_surroundings_are_said(make_trainer: MakeTrainer, tmp_path: Path) -> None:
