@@ -1,8 +1,17 @@
 """An exercise: what to write, the hints for each known mistake, and what a check of it found. No torch.
 
-A folder ``exercises/<name>`` holds ``exercise.toml`` (texts), ``stub.py`` (what the learner starts from),
-``solution.py`` and ``check.py`` (the cases, the reference and the mutants: see `lessons.checking`). The learner's own
-file is ``<name>.py`` in `minimind.paths.exercises`; the folder is never written to.
+A folder ``exercises/<name>`` holds ``exercise.toml`` (texts), ``solution.py`` and ``check.py`` (the cases, the
+reference and the mutants: see `lessons.checking`). What the learner starts from is the solution with its holes open:
+
+        # hole: return x
+        # 1. what to do first
+        # 2. and then
+        real = code(x)
+        return real
+        # end hole
+
+becomes the two comments and ``return x``. The learner's own file is ``<name>.py`` in `minimind.paths.exercises`; the
+folder is never written to.
 """
 
 from __future__ import annotations
@@ -19,6 +28,7 @@ from minimind.events import Text
 from minimind.safe_text import clean
 
 HINT_RUNGS = 3
+_HOLE, _HOLE_END = "# hole: ", "# end hole"
 Stage = Literal["import", "runs", "shape", "dtype", "values", "gradients", "invariants"]
 STAGES: Mapping[Stage, Text] = {
     "import": Text("loads and has the right signature", "能载入，签名正确"),
@@ -64,11 +74,15 @@ class Exercise:
     @property
     def stub(self) -> str:
         """What the learner starts from."""
-        return (self.directory / "stub.py").read_text(encoding="utf-8")
+        return stub_of(self._source)
 
     @property
     def solution(self) -> str:
         """One right answer."""
+        return solution_of(self._source)
+
+    @property
+    def _source(self) -> str:
         return (self.directory / "solution.py").read_text(encoding="utf-8")
 
     def start(self) -> Path:
@@ -175,10 +189,44 @@ def read_exercise(directory: Path, lesson: str) -> Exercise:
         mutants=unique(mutants, lambda mutant: mutant.id, fields.where),
     )
     fields.close()
-    for name in ("stub.py", "solution.py", "check.py"):
+    for name in ("solution.py", "check.py"):
         if not (directory / name).is_file():
             raise fields.wrong(f"{name} is missing beside it", f"旁边缺少 {name}")
+    if exercise.stub == exercise.solution:
+        raise fields.wrong("solution.py has no hole", "solution.py 里没有 hole", "")
     return exercise
+
+
+def stub_of(source: str) -> str:
+    """`source` with its holes open: the comments that follow the mark, then the code the mark gives."""
+    lines: list[str] = []
+    closing: str | None = None
+    in_comments = False
+    for line in source.splitlines():
+        mark = line.strip()
+        if mark.startswith(_HOLE):
+            indent = line[: len(line) - len(line.lstrip())]
+            closing, in_comments = indent + mark.removeprefix(_HOLE), True
+        elif mark == _HOLE_END and closing is not None:
+            lines.append(closing)
+            closing = None
+        elif closing is None or (in_comments and mark.startswith("#")):
+            lines.append(line)
+        else:
+            in_comments = False
+    return "\n".join(lines) + "\n"
+
+
+def solution_of(source: str) -> str:
+    """`source` without the marks and comments of its holes."""
+    lines: list[str] = []
+    in_comments = False
+    for line in source.splitlines():
+        mark = line.strip()
+        in_comments = mark.startswith(_HOLE) or (in_comments and mark.startswith("#"))
+        if not in_comments and mark != _HOLE_END:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def _mutant(fields: Fields) -> Mutant:

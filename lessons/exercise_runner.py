@@ -33,7 +33,7 @@ _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 class Limits:
     """What a learner's code may use. `load_seconds` is for importing torch, before the code runs."""
 
-    seconds: float = 10.0
+    seconds: float = 20.0
     cpu_seconds: float = 10.0
     memory_bytes: float = 3 * 2**30
     file_bytes: float = 8 * 2**20

@@ -22,11 +22,12 @@ from minimind.errors import UserError
 from minimind.events import Text
 from minimind.safe_text import clean, clean_line
 from minimind_tui.lesson_record import LessonRecord
-from minimind_tui.screens.dialog import ConfirmDialog, SpokenButton
+from minimind_tui.screens.dialog import ConfirmDialog
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.code_editor import CodeEditor
 from minimind_tui.widgets.lesson_markdown import LessonMarkdown
 from minimind_tui.widgets.phrase import Phrase
+from minimind_tui.widgets.spoken_button import SpokenButton
 
 _SHOWN_OUTPUT = 2000
 
@@ -208,7 +209,7 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
         hints = self.exercise.hints_for(self._result.mutant if self._result else None)
         return [
             Content.assemble(
-                (f"{self.t('lesson.exercise.hint_number', number=number)} ", "bold $accent"), clean(self.say(hint))
+                (self.t("lesson.exercise.hint_number", number=number), "bold $accent"), clean(self.say(hint))
             )
             for number, hint in enumerate(hints[: self._hints_shown], 1)
         ]

@@ -95,7 +95,7 @@ def test_changed_code_must_be_read_again(course: Path) -> None:
         ("exercises/sample_softmax/check.py", "return x.softmax(-2)", "return x.softmax(-1)", "wrong_axis passes"),
         ("exercises/sample_softmax/check.py", "lambda x: x.softmax(-1)", "lambda x: x.exp()", "the solution fails"),
         ("exercises/sample_softmax/exercise.toml", 'id = "overflows"', 'id = "other"', "hints and mutants differ"),
-        ("exercises/sample_softmax/stub.py", "return x", "return x.softmax(-1)", "the stub passes"),
+        ("exercises/sample_softmax/solution.py", "hole: return x", "hole: return x.softmax(-1)", "the stub passes"),
     ],
 )
 def test_a_flaw_shows_by_running(course: Path, file: str, old: str, new: str, words: str) -> None:
