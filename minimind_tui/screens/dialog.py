@@ -13,37 +13,9 @@ from textual.widgets import Button
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.key_bar import KeyBar
 from minimind_tui.widgets.phrase import Phrase
+from minimind_tui.widgets.spoken_button import SpokenButton
 
 Answer = TypeVar("Answer")
-
-
-class SpokenButton(Speaker, Button):
-    """A button named by a string key."""
-
-    DEFAULT_CSS = """
-    SpokenButton { width: auto; min-width: 10; margin: 0 2 0 0; background: $panel; color: $foreground; text-style: none; }
-    SpokenButton:hover { background: $rule; color: $foreground; }
-    SpokenButton:focus { background: $primary; color: $block-cursor-foreground; text-style: bold underline; background-tint: transparent; }
-    SpokenButton.-danger:focus { background: $error; }
-    """
-
-    def __init__(self, key: str, *, id: str, danger: bool = False) -> None:
-        super().__init__("", id=id, classes="-danger" if danger else None, compact=True)
-        self._key = key
-
-    def on_mount(self) -> None:
-        """Speak for the first time."""
-        self.relabel()
-
-    def name_by(self, key: str) -> None:
-        """Take another name."""
-        self._key = key
-        self.relabel()
-
-    def relabel(self) -> None:
-        """Speak again."""
-        self.label = f" {self.t(self._key)} "
-        self.refresh(layout=True)
 
 
 class Dialog(Speaker, ModalScreen[Answer]):

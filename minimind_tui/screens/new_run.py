@@ -27,10 +27,10 @@ from minimind.training.recommend import DEFAULT_MODEL, recommended_config
 from minimind_tui import estimate_client, supervisor
 from minimind_tui.estimate_client import Estimated
 from minimind_tui.screens.base import MiniMindScreen
-from minimind_tui.screens.dialog import SpokenButton
 from minimind_tui.screens.model_picker import ModelPicker
 from minimind_tui.widgets.config_form import ConfigForm
 from minimind_tui.widgets.line import Line
+from minimind_tui.widgets.spoken_button import SpokenButton
 
 MAIN_SETTINGS = (
     "objective",

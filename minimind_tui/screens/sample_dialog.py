@@ -11,9 +11,10 @@ from textual.containers import Horizontal
 from textual.widgets import Button, Input
 
 from minimind.config import SampleConfig
-from minimind_tui.screens.dialog import Dialog, SpokenButton
+from minimind_tui.screens.dialog import Dialog
 from minimind_tui.widgets.config_form import ConfigForm
 from minimind_tui.widgets.phrase import Phrase
+from minimind_tui.widgets.spoken_button import SpokenButton
 
 
 class SampleDialog(Dialog[SampleConfig | None]):

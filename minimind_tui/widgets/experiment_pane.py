@@ -23,11 +23,11 @@ from minimind.safe_text import clean, clean_line
 from minimind_tui.inbox import DRAIN_SECONDS, Inbox
 from minimind_tui.lab import Lab
 from minimind_tui.lesson_record import LessonRecord
-from minimind_tui.screens.dialog import SpokenButton
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.choice_list import ChoiceList
 from minimind_tui.widgets.event_view import EventView
 from minimind_tui.widgets.parameter_line import ParameterLine
+from minimind_tui.widgets.spoken_button import SpokenButton
 
 
 class ExperimentPane(Speaker, Vertical, can_focus=False):
