@@ -277,6 +277,13 @@ def _check_pages(pages: tuple[Page, ...], where: str) -> None:
                 f"this page has {page.line_count} lines, more than {MAXIMUM_PAGE_LINES}: split it",
                 f"这一页有 {page.line_count} 行，超过 {MAXIMUM_PAGE_LINES} 行：请拆开",
             )
+        runs = {(block.experiment, block.line) for block in page.blocks if isinstance(block, RunBlock)}
+        for block in page.blocks:
+            if isinstance(block, PredictBlock) and not any(
+                name == block.experiment and line > block.line for name, line in runs
+            ):
+                name = block.experiment
+                raise _wrong(where, block.line, f"`run {name}` must follow on this page", f"本页后面应有 `run {name}`")
     order = [PARTS.index(page.part) for page in pages]
     if order != sorted(order) or set(order) != {0, 1, 2}:
         line = pages[-1].line if pages else 1

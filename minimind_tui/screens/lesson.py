@@ -126,7 +126,8 @@ class LessonScreen(MiniMindScreen):
             self._say_end()
 
     def _not_saved(self, problem: Text) -> None:
-        self.app.call_from_thread(self.app.tell, problem, severity="error")
+        # Called on the saving thread, for which the window may be waiting: post, do not wait.
+        self.app.call_later(self.app.tell, problem, severity="error")
 
     @property
     def page(self) -> Page:

@@ -50,8 +50,14 @@ def test_select_questions() -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "where", "words"),
     [
-        ("en.md", "```run sample_average", "```run missing", "en.md:10", "no experiment 'missing'"),
-        ("zh.md", "```predict sample_average", "```predict missing", "zh.md:7", "no experiment 'missing'"),
+        ("en.md", "sample_average", "missing", "en.md:7", "no experiment 'missing'"),
+        (
+            "zh.md",
+            "predict sample_average\n```\n\n```run sample_average",
+            "run missing",
+            "zh.md:7",
+            "no experiment 'missing'",
+        ),
         ("en.md", "```exercise sample_softmax", "```exercise missing", "en.md:33", "no exercise 'missing'"),
         ("en.md", "```quiz\n", "```quiz missing\n", "en.md:36", "no question 'missing'"),
         ("zh.md", "[[softmax|", "[[missing|", "zh.md:15", "no glossary term 'missing'"),

@@ -95,6 +95,7 @@ def test_skeleton_holds_headings_and_fences_but_no_words() -> None:
         ("```exercise write_it\n```", "```exercise write_it", 32, "not closed"),
         ("```predict depth", "```predict depth other", 7, "one thing"),
         ("layers=30", "layers", 10, "name=value"),
+        ("```run depth layers", "```run other layers", 7, "`run depth` must follow"),
         ("```predict depth\n", "```predict depth\nwords\n", 7, "no text"),
         ("Some *text*.", "line\n" * 60, 3, "more than 60"),
         ("Some *text*.", "# Again", 5, "second title"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from textual.widgets import Markdown
 from lessons.lesson import load_glossary
 from lessons.progress import Progress
 from minimind import paths
+from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language
 from minimind_tui.app import MiniMindApp
 from minimind_tui.formula import block_formula
@@ -186,6 +190,20 @@ async def test_progress_that_cannot_be_saved_is_said(home: Path) -> None:
     (home / "progress.json.lock").mkdir()
     async with reading("question") as reader:
         await until_shown(reader.pilot, "progress was not saved")
+
+
+async def test_a_slow_failing_disk_does_not_hold_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def failing() -> Iterator[Progress]:
+        time.sleep(0.3)
+        raise UserError("the disk is gone", "磁盘没了")
+        yield Progress()
+
+    monkeypatch.setattr("minimind_tui.lesson_record.changing", failing)
+    began = time.monotonic()
+    async with reading("question") as reader:
+        await reader.press("n")  # leaves while changes are still being saved
+    assert time.monotonic() - began < 30
 
 
 async def test_the_end_tells_what_is_done() -> None:
