@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
-import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from minimind import __version__
 from minimind.commands.output import Output, standard
-from minimind.declaration import nearest
+from minimind.commands.parsing import Parser, asked_language
 from minimind.errors import UserError
-from minimind.events import Language
-from minimind.language import from_locale
 from minimind.safe_text import clean_line
 
 # Each is a module of minimind.commands with `register(subparsers)`; none imports torch before it runs.
@@ -42,50 +39,6 @@ Register = Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], Non
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
 
 
-class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose mistakes are UserErrors, so that they look like every other one."""
-
-    def error(self, message: str) -> NoReturn:
-        said = clean_line(message, 500)
-        raise UserError(f"{said} (see {self.prog} --help)", f"{_in_chinese(said)}（用法见 {self.prog} --help）")
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices:
-            what = "/".join(action.option_strings) or str(action.metavar or action.dest)
-            known = [str(choice) for choice in action.choices]
-            guess, shown = nearest(str(value), dict.fromkeys(known)), ", ".join(known)
-            self.error(f"{what}: there is no {value!r}{guess}: use one of {shown}")
-
-
-_CHINESE = (
-    (r"there is no (.+): use one of (.+)", r"没有 \1：可用 \2"),
-    (r"the following arguments are required: (.+)", r"缺少参数：\1"),
-    (r"unrecognized arguments: (.+)", r"不认识的参数：\1"),
-    (r"expected (?:at least )?one argument", "后面缺少一个值"),
-    (r"argument (.+?): ", r"\1："),
-    (r"invalid (?:int|float) value: (.+)", r"\1 不是数字"),
-    (r"ambiguous option: (.+) could match (.+)", r"\1 可能是 \2 中的任意一个，请写完整"),
-    (r"not allowed with argument (.+)", r"不能与 \1 同时使用"),
-)
-"""What argparse says, as patterns, and the same in Chinese."""
-
-
-def _in_chinese(message: str) -> str:
-    for pattern, chinese in _CHINESE:
-        message = re.sub(pattern, chinese, message)
-    return message
-
-
-def _language(raw: Sequence[str]) -> Language:
-    """The language asked for with --lang, read before anything is parsed: mistakes are told in it too."""
-    for index, text in enumerate(raw):
-        name, _, value = text.partition("=")
-        given = value or (raw[index + 1] if index + 1 < len(raw) else "")
-        if name == "--lang" and given in ("en", "zh"):
-            return "zh" if given == "zh" else "en"
-    return from_locale()
-
-
 def assemble(prog: str, description: str, commands: Sequence[Register]) -> argparse.ArgumentParser:
     """A parser called `prog` with these commands, each of which takes --json, --lang and --debug."""
     common = argparse.ArgumentParser(add_help=False)
@@ -96,10 +49,10 @@ def assemble(prog: str, description: str, commands: Sequence[Register]) -> argpa
     common.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks / 显示完整的出错信息"
     )
-    parser: argparse.ArgumentParser = _Parser(prog=prog, parents=[common], description=description)
+    parser: argparse.ArgumentParser = Parser(prog=prog, parents=[common], description=description)
     parser.add_argument("--version", action="version", version=f"minimind {__version__}")
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser] = parser.add_subparsers(
-        title="commands / 命令", metavar="COMMAND", parser_class=_Parser
+        title="commands / 命令", metavar="COMMAND", parser_class=Parser
     )
     for register in commands:
         register(subparsers)
@@ -137,7 +90,7 @@ def main(arguments: Sequence[str] | None = None, build: Callable[[], argparse.Ar
             stream.reconfigure(errors="replace")
     raw = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in raw
-    output = standard(as_json="--json" in raw, language=_language(raw))
+    output = standard(as_json="--json" in raw, language=asked_language(raw))
     try:
         parser = build()
         options = parser.parse_args(raw)

@@ -9,28 +9,20 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
 
 from minimind import __version__, paths
 from minimind.commands.output import standard
+from minimind.commands.parsing import Parser, asked_language
 from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language, Text
-from minimind.language import from_locale
 from minimind_tui import settings, strings, terminal
 
 USER_ERROR = 2
 
 
-class _Parser(argparse.ArgumentParser):
-    """Mistakes are UserErrors: one line in the person's language."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see minimind-tui --help)", f"{message}（用法：minimind-tui --help）")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = _Parser(
+    parser = Parser(
         prog="minimind-tui",
         description="Learn how language models work by building, training and talking to one / "
         "在终端里亲手搭建、训练并与语言模型对话，弄懂它的原理",
@@ -60,11 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    language = from_locale()
+    language = asked_language(sys.argv[1:] if arguments is None else arguments)
     try:
-        options = build_parser().parse_args(arguments)
-        language = options.lang or language
-        return _leave(_start(options))
+        return _leave(_start(build_parser().parse_args(arguments)))
     except UserError as error:
         _say(error.text, language)
         return USER_ERROR
@@ -117,4 +107,4 @@ def _leave(status: int) -> int:
 
 
 def _say(text: Text, language: Language) -> None:
-    standard(as_json=False, language=language).say(f"minimind-tui: {text.of(language)}")
+    standard(as_json=False, language=language).say(Text(f"minimind-tui: {text.en}", f"minimind-tui：{text.zh}"))

@@ -17,8 +17,8 @@ def refusal(environment: Mapping[str, str]) -> Text | None:
     """Why the app cannot run here, or None."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return Text(
-            f"minimind-tui needs a terminal for input and output; without one use: {_HEADLESS}",
-            f"minimind-tui 的输入和输出都要是终端；没有终端时请用：{_HEADLESS}",
+            f"the app needs a terminal for input and output; without one use: {_HEADLESS}",
+            f"输入和输出都要是终端；没有终端时请用：{_HEADLESS}",
         )
     if environment.get("TERM", "") in {"", "dumb"}:
         name = environment.get("TERM") or "(unset)"

@@ -66,6 +66,11 @@ def test_mistakes_on_the_command_line_are_one_line(home: Path, arguments: list[s
     assert "Traceback" not in done.stderr
 
 
+def test_mistakes_are_told_in_the_language_asked_for(home: Path) -> None:
+    done = run_without_terminal(["sing", "--lang", "zh"], environment(home, PYTHONUTF8="1"))
+    assert done.stderr == "minimind-tui：place: 没有 'sing'：可用 learn, runs, chat（用法见 minimind-tui --help）\n"
+
+
 def test_version_and_help_need_no_terminal(home: Path) -> None:
     assert run_without_terminal(["--version"], environment(home)).stdout.startswith("minimind-tui ")
     assert "--lang" in run_without_terminal(["--help"], environment(home, PYTHONUTF8="1")).stdout
