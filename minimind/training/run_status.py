@@ -100,6 +100,7 @@ class RunStatus:
 
 
 START_ANEW = Text("put that right, then start a new run", "请先解决这个问题，再新建一次训练")
+BEGIN_AGAIN = Text("resume it: nothing was saved yet, it begins again", "可以恢复：还没有检查点，会从头开始")
 RESUME = Text("resume it: it goes on from its newest checkpoint", "可以恢复：会从最新的检查点继续")
 
 
@@ -211,7 +212,7 @@ def _ended(directory: Path, left: dict[str, Any], verdict: dict[str, Any], proce
     return RunStatus(
         state,
         reason,
-        advice,
+        _resumption(directory) if advice == RESUME else advice,
         code=code,
         signal=number,
         supervised=bool(left),
@@ -227,7 +228,7 @@ _Finding = tuple[State, Text, Text | None]
 def _by_verdict(directory: Path, verdict: dict[str, Any]) -> _Finding | None:
     """What the trainer itself said, or None if it said nothing that is known."""
     # What is wrong before anything is saved (a file, a setting) is wrong again after a resume.
-    after_failure = RESUME if _holds_something(directory / CHECKPOINTS) else START_ANEW
+    after_failure = RESUME if _resumption(directory) == RESUME else START_ANEW
     known: dict[str, _Finding] = {
         "finished": ("finished", Text("all steps are done", "全部步骤已完成"), None),
         "stopped": ("stopped", Text("stopped as asked, and saved", "已按要求停止并保存"), RESUME),
@@ -341,18 +342,20 @@ def _without_trace(directory: Path, processes: RunProcesses | None) -> RunStatus
     return RunStatus(
         "lost",
         reason,
-        RESUME,
+        _resumption(directory),
         supervised=False,
         host=shim.host if shim else "",
         log_lines=log_tail(directory, _LOG_LINES),
     )
 
 
-def _holds_something(directory: Path) -> bool:
+def _resumption(directory: Path) -> Text:
+    """What resuming means: to go on where something was saved, otherwise to begin again."""
     try:
-        return any(directory.iterdir())
+        saved = any((directory / CHECKPOINTS).iterdir())
     except OSError:
-        return False
+        saved = False
+    return RESUME if saved else BEGIN_AGAIN
 
 
 def _has_content(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minimind.figures import duration, number, percent
 from minimind.safe_text import clean_line
-from minimind.training.run_status import RESUME, START_ANEW
+from minimind.training.run_status import BEGIN_AGAIN, RESUME, START_ANEW
 from minimind_tui.run_watch import RunSnapshot
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.line import Line
@@ -83,7 +83,7 @@ class RunOutcome(Speaker, Line):
         lines = [self.say(status.reason), *(f"  {line}" for line in status.log_lines[-_LOG_LINES:])]
         if status.state == "created":
             return [*lines, self.t("run.resume_start")]
-        if status.advice is not None and not (status.resumable and status.advice == RESUME):
+        if status.advice is not None and not (status.resumable and status.advice in (RESUME, BEGIN_AGAIN)):
             lines.append(self.say(status.advice))
         if status.resumable and status.advice != START_ANEW:
             lines.append(self.t("run.resume_key"))

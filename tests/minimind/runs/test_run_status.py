@@ -104,7 +104,11 @@ def test_the_advice_after_a_failure_can_help(run_directory: Path) -> None:
     (run_directory / "checkpoints").write_text("not a folder")
     assert status_of(run_directory).advice == run_status.START_ANEW
     (run_directory / "checkpoints").unlink()
+    put(run_directory, "final.json", {"outcome": "stopped"})
+    assert status_of(run_directory).advice == run_status.BEGIN_AGAIN
     (run_directory / "checkpoints" / "step-000001").mkdir(parents=True)
+    assert status_of(run_directory).advice == run_status.RESUME
+    put(run_directory, "final.json", NAN)
     assert status_of(run_directory).advice == run_status.RESUME
 
 
