@@ -257,8 +257,8 @@ def _last_words(code: int, errors: bytes) -> Text:
     last = clean_line(lines[-1].strip(), 300) if lines else ""
     if code == -signal.SIGKILL:
         return Text(
-            "the chat child was killed (signal 9: often the system was out of memory); choose a checkpoint to start again",
-            "聊天进程被杀死（信号 9，通常是系统内存不足）；重新选择检查点即可再次启动",
+            "the chat child was killed (signal 9: often the system was out of memory); the next message starts it again",
+            "聊天进程被终止（信号 9，通常是系统内存不足）；再次发送即可重新启动",
         )
     what = (f"signal {-code}", f"信号 {-code}") if code < 0 else (f"exit {code}", f"退出码 {code}")
     tail = (f": {last}", f"：{last}") if last else ("", "")

@@ -109,7 +109,7 @@ class ChatScreen(MiniMindScreen):
         pane = self._panes[0]
         if not self._has_begun:
             self._first_path = path
-        elif path != pane.path or pane.client.state == "closed":
+        elif path != pane.path or pane.is_closed:
             self._open(pane, path)
 
     @work(group="open")
@@ -143,16 +143,20 @@ class ChatScreen(MiniMindScreen):
 
     @on(PromptBox.Sent)
     async def _sent(self, event: PromptBox.Sent) -> None:
-        states = {pane.client.state if self._has_begun else "opening" for pane in self._panes}
-        self._sends_when_ready = "opening" in states and "closed" not in states
-        if "answering" in states:
+        panes = self._panes
+        self._sends_when_ready = False
+        if any(pane.is_answering for pane in panes):
             self.app.tell(self.t("chat.busy"))
-        elif "closed" in states:
-            self.app.tell(self.t("chat.no_model_hint"))
-        elif self._sends_when_ready:
-            self.app.tell(self.t("chat.not_ready"))
-        else:
+        elif all(pane.is_ready for pane in panes):
             await self._ask(event.text)
+        elif self._has_begun and not all(pane.path for pane in panes):
+            self.app.tell(self.t("chat.no_model_hint"))
+        else:
+            self.app.tell(self.t("chat.not_ready"))
+            self._sends_when_ready = True
+            for pane in panes:
+                if self._has_begun and pane.is_closed:
+                    await pane.open(pane.path)
 
     async def _ask(self, text: str) -> None:
         """Put `text` to the model, or to both."""
@@ -181,9 +185,13 @@ class ChatScreen(MiniMindScreen):
     def _pane_changed(self) -> None:
         self.refresh_bindings()
         self.relabel()
-        if self._sends_when_ready and all(pane.is_ready for pane in self._panes):
+        if not self._sends_when_ready:
+            return
+        if all(pane.is_ready for pane in self._panes):
             self._sends_when_ready = False
             self.query_one(PromptBox).action_send()
+        elif any(pane.is_closed for pane in self._panes):  # it cannot be opened, and says why
+            self._sends_when_ready = False
 
     def _drain(self) -> None:
         for pane in self._panes:

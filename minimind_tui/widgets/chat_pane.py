@@ -80,6 +80,11 @@ class ChatPane(Speaker, Widget):
         return self.client.state == "answering"
 
     @property
+    def is_closed(self) -> bool:
+        """Whether there is no child."""
+        return self.client.state == "closed"
+
+    @property
     def is_ready(self) -> bool:
         """Whether it can be asked."""
         return self.client.state == "ready"

@@ -183,6 +183,10 @@ async def test_the_death_of_the_child_is_said_and_a_model_can_be_opened_again(sh
         await until_shown(pilot, READY["en"])
         await say(pilot, "please die")
         await until_shown(pilot, "the chat child ended (exit 3): RuntimeError: device-side assert [/]", "broken off")
+        await say(pilot, "once more")
+        await until_shown(pilot, "nano-chat heard: once more")
+        await say(pilot, "kill")
+        await until_shown(pilot, "signal 9: often the system was out of memory")
         await pilot.press("ctrl+o")
         await until_shown(pilot, "Choose a model", "shipped")
         await pilot.press("enter")
@@ -191,6 +195,9 @@ async def test_the_death_of_the_child_is_said_and_a_model_can_be_opened_again(sh
         await until_shown(pilot, "nano-chat heard: back again")
         await app.show_chat("/x/missing")
         await until_shown(pilot, "/x/missing: no checkpoint here")
+        await say(pilot, "in vain")
+        await until(pilot, lambda: text_of(app).count("no checkpoint here") == 2)
+        assert chat_of(app).query_one(PromptBox).text == "in vain"
 
 
 async def test_a_hostile_model_only_writes_text(shipped: Path, home: Path) -> None:
