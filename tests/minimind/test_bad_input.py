@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.abc
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from minimind import cli
+from minimind import __main__, cli
 from minimind.errors import UserError
 from minimind.training.runs import list_runs
 
@@ -152,3 +154,14 @@ def test_the_language_may_be_joined_to_its_flag(capfd: pytest.CaptureFixture[str
     assert "缺少参数" in capfd.readouterr().err
     assert cli.main(["--lang", "xx", "runs"]) == 2
     assert "there is no 'xx': use one of en, zh" in capfd.readouterr().err
+
+
+def test_ctrl_c_while_the_commands_are_loaded_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "minimind.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "minimind.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert __main__.main() == 130
