@@ -1,0 +1,85 @@
+"""The lesson in a real terminal: predict, run, read on in the other language, pass the exercise, answer the quiz."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lessons.lesson import load_lesson
+from tests.e2e.conftest import Machine
+
+pytestmark = pytest.mark.e2e
+
+PAGES = len(load_lesson("normalization").pages["en"])
+MY_NORM = """\
+import torch
+from torch import nn
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, size, eps=1e-6):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x):
+        size = x.float().square().mean(dim=-1, keepdim=True)
+        return (x.float() / (size + self.eps).sqrt()).to(x.dtype) * self.weight
+"""
+
+
+def test_predict_run_read_solve_and_answer(machine: Machine, home: Path) -> None:
+    with machine.app("learn", "normalization", "--lang", "en", rows=50) as terminal:
+        terminal.wait_for(f"1/{PAGES}")
+        terminal.wait_for("Depth and the signal", 60)
+        terminal.press("tab")
+        terminal.wait_for("Choose")
+        terminal.press("c")
+        terminal.wait_for("r runs it")
+        terminal.press("r")
+        terminal.wait_for("You said: less than a thousandth", 120)
+        terminal.wait_for("It was: ", 120)
+        terminal.wait_for("✓", 60)
+
+        terminal.press("f8")
+        terminal.wait_for("两个输入，三十层")
+        terminal.press("f8")
+        terminal.wait_for("Thirty layers, two inputs")
+
+        mine = home / "exercises" / "rmsnorm.py"
+        mine.parent.mkdir(parents=True, exist_ok=True)
+        mine.write_text(MY_NORM, encoding="utf-8")
+        for page in range(2, PAGES - 1):
+            terminal.press("n")
+            terminal.wait_for(f" {page}/{PAGES}")
+        terminal.wait_for("Write it yourself")
+        terminal.press("tab", "c")
+        terminal.wait_for("Passed", 120)
+
+        for page in (PAGES - 1, PAGES):
+            terminal.press("n")
+            terminal.wait_for(f" {page}/{PAGES}")
+        terminal.press("tab")
+        terminal.wait_for("Choose")
+        terminal.press("a")
+        terminal.pump(0.5)
+        terminal.press("enter")
+        terminal.wait_for(r"Right\.|Not quite\.")
+        terminal.press("ctrl+q")
+        assert terminal.wait_for_exit() == 0
+
+    with machine.app("--lang", "en") as terminal:
+        terminal.wait_for(r"Normalisation .*\d\d %")
+        terminal.press("ctrl+q")
+        assert terminal.wait_for_exit() == 0
+
+
+def test_the_course_works_without_the_app(machine: Machine) -> None:
+    listed = machine.run("python", "-m", "lessons", "list", "--json").stdout.splitlines()
+    assert any("normalization" in line for line in listed)
+    events = machine.run("python", "-m", "lessons", "run", "half_precision_overflow", "--quick", "--json").stdout
+    claims = [event for event in map(json.loads, events.splitlines()) if event.get("kind") == "claim"]
+    assert claims
+    assert all(claim["holds"] for claim in claims)
