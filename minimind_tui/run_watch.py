@@ -111,8 +111,9 @@ class RunWatch:
         )
 
     def close(self) -> None:
-        """Let go of the file."""
-        self.view.close()
+        """Let go of the file, once a poll that is under way has ended."""
+        with self._lock:
+            self.view.close()
 
     def _loading(self) -> float:
         try:

@@ -112,9 +112,10 @@ class RunList:
             return summaries
 
     def close(self) -> None:
-        """Let go of the files."""
-        for followed in self._followed.values():
-            followed.best.tail.close()
+        """Let go of the files, once a poll that is under way has ended."""
+        with self._lock:
+            for followed in self._followed.values():
+                followed.best.tail.close()
 
     def _look_for_runs(self) -> None:
         try:

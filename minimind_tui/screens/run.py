@@ -125,9 +125,9 @@ class RunScreen(RunActions):
         """Nobody looks: stop reading. The run goes on."""
         self.workers.cancel_group(self, "follow")
 
-    def on_unmount(self) -> None:
+    async def on_unmount(self) -> None:
         """Let go of the files. The run goes on."""
-        self._watch.close()
+        await asyncio.to_thread(self._watch.close)
 
     # --- following ------------------------------------------------------------------------------------------------
 

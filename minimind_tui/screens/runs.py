@@ -96,9 +96,9 @@ class RunsScreen(RunActions):
         """Nobody looks: stop reading."""
         self.workers.cancel_group(self, "follow")
 
-    def on_unmount(self) -> None:
+    async def on_unmount(self) -> None:
         """Let go of the files."""
-        self._list.close()
+        await asyncio.to_thread(self._list.close)
 
     # --- following ------------------------------------------------------------------------------------------------
 
