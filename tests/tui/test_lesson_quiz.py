@@ -96,16 +96,14 @@ async def test_a_wrong_choice_says_why_and_comes_again() -> None:
         reason = await answer_wrongly(reader)
         await until_shown(reader.pilot, "✗ Not quite.", reason[:50], f"0 of {COUNT} right")
         before = pane._seed
-        for _ in range(COUNT - 1):
-            await reader.press("enter")
-            await answer_rightly(reader)
+        del pane._queue[:]
         await reader.press("enter")
         await until_shown(reader.pilot, "That was the last one. r asks those that were wrong again")
         await reader.press("r")
         assert pane._question is first
         assert pane._seed != before
         await answer_rightly(reader)
-        await until_shown(reader.pilot, f"{COUNT} of {COUNT} right")
+        await until_shown(reader.pilot, f"1 of {COUNT} right")
 
 
 async def test_only_open_questions_are_asked_at_the_next_start() -> None:
@@ -146,9 +144,8 @@ async def test_a_click_answers() -> None:
 async def test_an_honest_miss_counts_as_wrong() -> None:
     async with reading("quiz", size=(100, 40)) as reader:
         pane = pane_of(reader)
-        while not isinstance(pane._question, ExplainQuestion):
-            await answer_rightly(reader)
-            await reader.press("enter")
+        pane._queue[:] = [question for question in LESSON.questions if isinstance(question, ExplainQuestion)]
+        await pane._ask()
         line = await reader.focus("QuizPane Input")
         line.value = "no idea"
         await reader.press("enter")

@@ -35,7 +35,7 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "size"), [("en", (80, 24)), ("zh", (80, 24)), ("zh", (160, 50)), ("en", (60, 16))]
+    ("language", "size"), [("en", (80, 24)), ("zh", (80, 24)), ("en", (160, 50)), ("zh", (160, 50))]
 )
 async def test_every_page_can_be_read_to_its_end(language: Language, size: tuple[int, int]) -> None:
     async with reading(LESSON.page_ids()[0], language=language, size=size) as reader:
