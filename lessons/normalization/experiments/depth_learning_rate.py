@@ -88,7 +88,7 @@ class Grid:
         Text("none of them", "都不能"),
     ),
     names={f"loss_{depth}": Text(f"Loss, {depth} layers", f"损失，{depth} 层") for depth in DEPTHS}
-    | {"step": Text("step", "步"), "byte frequencies": Text("byte frequencies", "字节频率")},
+    | {"step": Text("step", "步"), "byte frequencies": Text("floor", "下限")},
 )
 def depth_learning_rate(deepest: int = 16, steps: int = 60, watch: float = 0.01, seeds: int = 1) -> Iterator[Event]:
     """Train every arm at every depth and rate; a row of the heatmap appears when its rates are done."""
@@ -98,8 +98,8 @@ def depth_learning_rate(deepest: int = 16, steps: int = 60, watch: float = 0.01,
     floor = grid.floor
     yield Note(
         Text(
-            f"Guessing all bytes alike costs {CHANCE:.2f} nats a byte; knowing only how often each occurs, {floor:.2f}.",
-            f"把所有字节当作同样可能，损失是 {CHANCE:.2f} nats/字节；只知道各字节出现的频率，是 {floor:.2f}。",
+            f"Guessing all bytes alike costs {CHANCE:.2f} nats a byte; knowing only how often each occurs, {floor:.2f}: the line called floor.",
+            f"把所有字节当作同样可能，损失是 {CHANCE:.2f} nats/字节；只知道各字节出现的频率，是 {floor:.2f}，即图中的“下限”。",
         )
     )
     for depth in depths:
@@ -176,8 +176,8 @@ def _heatmap(grid: Grid) -> Event:
         low=3.0,
         high=CHANCE,
         title=Text(
-            "Final loss: layers and norm × learning rate (no value: diverged)",
-            "最终损失：层数与归一化 × 学习率（无值：发散）",
+            "Final loss (no value: it diverged)",
+            "最终损失（无值：发散）",
         ),
     )
 
