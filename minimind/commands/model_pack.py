@@ -19,6 +19,13 @@ def register(actions: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="a new directory / 新目录")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="precision / 精度")
+    parser.add_argument(
+        "--command",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a command that made the model, kept in its metadata (may be given again) / 生成该模型的命令，记入元数据（可多次给出）",
+    )
     parser.set_defaults(run=run)
 
 
@@ -32,6 +39,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from minimind.training.prepare import tokenizer_files
 
     model, tokenizer, metadata = load_model(locate_model(arguments.model))
+    metadata = _without_places(metadata) | ({"commands": arguments.command} if arguments.command else {})
     files = model_files(model, metadata, dtype=getattr(torch, arguments.dtype)) | dict(tokenizer_files(tokenizer))
     write_directory(arguments.directory, files, step=int(metadata.get("step", 0)))
     total = sum(map(len, files.values()))
@@ -43,3 +51,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         ),
     )
     return 0
+
+
+def _without_places(metadata: dict[str, Any]) -> dict[str, Any]:
+    """`metadata` with the name of the model it started from in place of where that was on this machine."""
+    start = metadata.get("model")
+    return metadata | ({"model": Path(start).name} if isinstance(start, str) else {})
