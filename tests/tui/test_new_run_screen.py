@@ -38,6 +38,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     """The configs that were started, without a trainer."""
     monkeypatch.setattr(estimate_client, "COMMAND", (sys.executable, str(Path(__file__).with_name("fake_estimate.py"))))
     monkeypatch.setattr("minimind_tui.screens.new_run.PATIENCE", 0.05)
+    monkeypatch.setattr("minimind.paths.shipped_models", lambda: Path("/nowhere"))
     configs: list[TrainConfig] = []
 
     def start(config: TrainConfig) -> Path:
