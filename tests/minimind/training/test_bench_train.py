@@ -12,12 +12,12 @@ from minimind.training.loop import Job
 
 
 def test_padded_rows_hold_one_document_each(make_job: Callable[..., Job]) -> None:
-    job = make_job(batch_size=3, sequence_length=160)
+    job = make_job(batch_size=3, sequence_length=400)
     tokens, labels = next(padded_batches(job))
-    assert tokens.shape == labels.shape == (3, 160)
+    assert tokens.shape == labels.shape == (3, 400)
     data = job.data.train
     for row in range(3):
-        ids = data.tokens[data.offsets[row] : data.offsets[row + 1]].tolist()[:161]
+        ids = data.tokens[data.offsets[row] : data.offsets[row + 1]].tolist()[:401]
         length = len(ids) - 1
         assert tokens[row, :length].tolist() == ids[:-1]
         assert labels[row, :length].tolist() == ids[1:]
