@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from minimind.data.packing import IGNORED, Batch
@@ -14,6 +15,8 @@ from minimind.training.attention import document_mask
 
 _ROWS = 1024
 """Positions whose scores exist at the same time: 8 MB in float32 for 2,048 tokens, 26 MB for 6,400."""
+_MULTIPLE = 256
+"""Positions are padded to a multiple of this: the CPU's matrix products are compiled and kept for each size they meet."""
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -30,16 +33,17 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if wanted else None  # [vocabulary, hidden]
         for start in range(0, hidden.shape[0], _ROWS):
             rows = slice(start, start + _ROWS)
-            chunk, targets = hidden[rows], labels[rows, None]  # [rows, hidden], [rows, 1]
+            chunk, targets = hidden[rows], labels[rows, None].clamp(min=0)  # [rows, hidden], [rows, 1]
+            counts = (labels[rows, None] != IGNORED).float()  # [rows, 1]
             scores = chunk @ weight.T  # [rows, vocabulary]
             probability = torch.softmax(scores, -1, dtype=torch.float32)  # [rows, vocabulary]
             # log Σ exp(score) from the likeliest token, without a second pass of exponentials over the vocabulary.
             normaliser = scores.amax(-1).float() - probability.amax(-1).log()  # [rows]
-            total += (normaliser - scores.gather(1, targets)[:, 0].float()).sum()  # []
+            total += ((normaliser - scores.gather(1, targets)[:, 0].float()) * counts[:, 0]).sum()  # []
             if hidden_gradient is None or weight_gradient is None:
                 continue
             probability.scatter_add_(1, targets, probability.new_full(targets.shape, -1.0))  # [rows, vocabulary]
-            narrow = probability.type_as(weight)  # [rows, vocabulary]
+            narrow = probability.mul_(counts).type_as(weight)  # [rows, vocabulary]
             torch.mm(narrow, weight, out=hidden_gradient[rows])  # [rows, hidden]
             weight_gradient += narrow.T @ chunk  # [vocabulary, hidden]
         if hidden_gradient is not None and weight_gradient is not None:
@@ -60,11 +64,13 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tupl
     `labels` [batch, time] the token that follows each position or -100. Positions without a label cost nothing. With no
     label at all the sum is 0 with a gradient of zeros, never NaN.
     """
-    counted = (labels != IGNORED).nonzero(as_tuple=True)  # 2 × [positions]
-    chosen = hidden[counted]  # [positions, hidden]
-    gradients = torch.is_grad_enabled()
-    loss: Tensor = _ChunkedCrossEntropy.apply(chosen, weight, labels[counted], gradients)  # type: ignore[no-untyped-call]
-    return loss, chosen.shape[0]
+    flat = labels.flatten()  # [batch · time]
+    counted = (flat != IGNORED).nonzero()[:, 0]  # [positions]
+    padding = -len(counted) % _MULTIPLE
+    chosen = hidden.flatten(0, 1)[F.pad(counted, (0, padding))]  # [positions + padding, hidden]
+    targets = F.pad(flat[counted], (0, padding), value=IGNORED)  # [positions + padding]
+    loss: Tensor = _ChunkedCrossEntropy.apply(chosen, weight, targets, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+    return loss, len(counted)
 
 
 def next_token_loss(model: MiniMind, batch: Batch) -> tuple[Tensor, dict[str, float]]:

@@ -149,3 +149,24 @@ def test_the_bias_follows_the_batch() -> None:
     for documents in ([0, 0, 0, 1, 1, 1], [0, 1, 1, 1, 2, 2]):
         mask = document_mask(torch.tensor([documents]))
         torch.testing.assert_close(core(queries, keys, values, mask), plain(queries, keys, values, mask))
+
+
+def test_matrix_products_meet_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN keeps a compiled product for every size: a new one in each step would fill the memory (3 MB a step)."""
+    seen: list[int] = []
+    plain = losses._ChunkedCrossEntropy.apply
+
+    def watch(hidden: torch.Tensor, *others: object) -> object:
+        seen.append(hidden.shape[0])
+        return plain(hidden, *others)
+
+    monkeypatch.setattr(losses._ChunkedCrossEntropy, "apply", watch)
+    hidden, weight = torch.randn(2, 700, 8), torch.randn(9, 8)
+    for counted in (1, 255, 256, 700, 1399, 1400):
+        labels = torch.full((1400,), IGNORED)
+        labels[:counted] = 3
+        total, count = summed_cross_entropy(hidden, weight, labels.view(2, 700))
+        assert count == counted
+        expected = F.cross_entropy(hidden.flatten(0, 1) @ weight.T, labels, reduction="sum")
+        torch.testing.assert_close(total, expected)
+    assert seen == [256, 256, 256, 768, 1536, 1536]
