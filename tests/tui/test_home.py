@@ -19,7 +19,14 @@ from tests.tui.driving import lines_of, text_of, until, until_shown
 from tests.tui.fake_runs import alive, make_run, scalars
 
 WORDS = {
-    "en": ("Train your first model", "About three minutes", "No training runs yet", "Talk to a model", "Lessons", "6 h"),
+    "en": (
+        "Train your first model",
+        "About three minutes",
+        "No training runs yet",
+        "Talk to a model",
+        "Lessons",
+        "6 h",
+    ),
     "zh": ("训练你的第一个模型", "大约三分钟", "还没有训练", "与模型对话", "课程", "6 小时"),
 }
 
