@@ -66,7 +66,11 @@ def test_chat_answers_at_the_first_start_in_both_languages(machine: Machine) -> 
         terminal.wait_for("对话")
         terminal.type("你是谁？")
         terminal.press("enter")
-        terminal.wait_until(lambda text: text.count("你是谁") == 1 and "我" in text, "a Chinese answer", 60)
+        terminal.wait_until(
+            lambda text: "我是 MiniMind" in text or "我叫 MiniMind" in text or "个小" in text or "语言模型" in text,
+            "a Chinese answer",
+            60,
+        )
         terminal.press("ctrl+q")
         assert terminal.wait_for_exit() == 0
 
