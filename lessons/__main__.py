@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from lessons import author_commands, learner_commands
+from lessons.author_commands import register as register_author_commands
+from lessons.learner_commands import register as register_learner_commands
 from minimind.cli import assemble
 from minimind.cli import main as run_command_line
 
@@ -13,7 +14,7 @@ def build_parser() -> argparse.ArgumentParser:
     return assemble(
         "python -m lessons",
         "The course: read, predict, run, answer, write / 课程：阅读、预测、运行、答题、动手写",
-        [learner_commands.register, author_commands.register],
+        [register_learner_commands, register_author_commands],
     )
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from lessons.exercise import STAGES, Stage
 from minimind.errors import UserError
 from minimind.events import Text
+from minimind.model.transformer import MiniMind
 
 Part = Any
 """What the learner wrote: a class or a function."""
@@ -55,6 +56,7 @@ class Check:
 
     `run(part, case)` computes the part's result for a case; `cases` draws the inputs afresh, the first being small;
     `inspect_part` may find fault with how the part is built; `reference` and `mutants` have the part's interface.
+    `install(model, part)` puts the part in the place of the model's own, so that the learner can train with it.
     """
 
     part: str
@@ -66,6 +68,7 @@ class Check:
     mutants: Mapping[str, Part]
     invariants: tuple[Invariant, ...] = ()
     inspect_part: Callable[[Part], Text | None] = lambda _part: None
+    install: Callable[[MiniMind, Part], None] | None = None
 
 
 class _Failed(Exception):

@@ -40,7 +40,7 @@ def _experiment(lesson: Lesson, name: str, root: Path | None) -> Iterator[Proble
     where = f"{lesson.slug}/experiments/{name}.py"
     experiment = load_experiment(name, root)
     began = time.process_time()
-    events = list(experiment.run(dict(experiment.quick)))
+    events = list(experiment.run(dict(experiment.smoke)))
     seconds = time.process_time() - began
     if seconds > QUICK_CPU_SECONDS:
         text = Text(f"its quick run takes {seconds:.1f} CPU-seconds", f"快速运行用了 {seconds:.1f} CPU 秒")

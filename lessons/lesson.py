@@ -5,6 +5,7 @@ A folder of this package that holds ``module.toml`` is a lesson:
     module.toml          title, question, minutes, order, and how long it takes on each path
     en.md zh.md          the same pages in both languages (see `lessons.pages`)
     quiz.toml            questions, both languages side by side
+    glossary.toml        the terms it explains
     experiments/*.py     one experiment a file, named as its function
     exercises/*/         one exercise a folder
     recorded.json        claims as measured when the lesson was written, for the numbers in the prose
@@ -134,8 +135,9 @@ def find_exercise(name: str, root: Path | None = None) -> Exercise:
 
 
 def load_glossary(root: Path | None = None) -> Mapping[str, Term]:
-    """The glossary's terms by id. Raises UserError."""
-    return read_glossary((root or lessons_directory()) / "glossary.toml")
+    """The terms of every lesson's ``glossary.toml``, by id. Raises UserError."""
+    directory = root or lessons_directory()
+    return read_glossary(sorted(directory.glob("[a-z]*/glossary.toml")))
 
 
 def read_lesson(folder: Path, terms: Mapping[str, Term]) -> Lesson:

@@ -57,6 +57,28 @@ class Scalars:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """A horizontal line in a chart: a floor, a chance level, a limit. The latest of its `name` replaces the one before."""
+
+    kind: ClassVar[str] = "level"
+    chart: str
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The spread of a series over seeds: at each of `x` its lowest and highest value. Replaces the one before."""
+
+    kind: ClassVar[str] = "band"
+    chart: str
+    name: str
+    x: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Heatmap:
     """A matrix, the latest of its `name` replacing the one before. NaN marks a cell without a value.
 
@@ -108,7 +130,7 @@ class Claim:
     """A sentence a lesson makes and the measurement that decides it.
 
     `holds` is True (supported), False (refuted) or None (inconclusive with the seeds run).
-    `measured` maps names to the numbers behind the verdict.
+    `measured` maps names to the numbers behind the verdict; a number of seeds is called ``seeds``.
     """
 
     kind: ClassVar[str] = "claim"
@@ -142,9 +164,10 @@ class Mark:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-Event: TypeAlias = Progress | Scalars | Heatmap | Table | Note | Sample | Claim | Alert | Mark
+Event: TypeAlias = Progress | Scalars | Level | Band | Heatmap | Table | Note | Sample | Claim | Alert | Mark
 EVENT_TYPES: dict[str, type[Event]] = {
-    event_type.kind: event_type for event_type in (Progress, Scalars, Heatmap, Table, Note, Sample, Claim, Alert, Mark)
+    event_type.kind: event_type
+    for event_type in (Progress, Scalars, Level, Band, Heatmap, Table, Note, Sample, Claim, Alert, Mark)
 }
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}

@@ -4,7 +4,8 @@
         title=Text("Depth and the signal", "深度与信号"),
         question=Text("What is left of the input after L layers?", "过了 L 层，输入还剩多少？"),
         parameters={"depth": Parameter(Text("layers", "层数"), low=1, high=100)},
-        quick={"depth": 10},
+        quick={"seeds": 1},
+        deep={"seeds": 5},
     )
     def depth_signal(depth: int = 30, seeds: int = 3) -> Iterator[Event]:
         yield Scalars(...)
@@ -18,13 +19,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from minimind.errors import UserError
 from minimind.events import Event, Text
 from minimind.wording import allowed
 
 Value = int | float | str | bool
+Budget = Literal["quick", "standard", "deep"]
+BUDGETS: dict[Budget, Text] = {
+    "quick": Text("quick", "快速"),
+    "standard": Text("standard", "标准"),
+    "deep": Text("deep", "深入"),
+}
+BUDGET_CPU_SECONDS: dict[Budget, float] = {"quick": 10.0, "standard": 60.0, "deep": 600.0}
+"""What a run of each budget may take on one thread; the content doctor holds experiments to it."""
+SMOKE_CPU_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,26 @@ class Parameter:
     high: float | None = None
     choices: tuple[Value, ...] = ()
     help: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A prediction that is a number between `low` and `high`; `unit` is what is counted.
+
+    It is right within a factor of `within` of the truth, or no more than `margin` away from it.
+    """
+
+    low: float
+    high: float
+    unit: Text | None = None
+    within: float = 1.5
+    margin: float = 0.0
+
+    def is_right(self, guess: float, truth: float) -> bool:
+        """Whether `guess` is close enough to `truth`."""
+        if abs(guess - truth) <= self.margin:
+            return True
+        return guess * truth > 0 and 1 / self.within <= guess / truth <= self.within
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +113,11 @@ class Experiment:
     question: Text
     settings: tuple[Setting, ...]
     quick: Mapping[str, Value]
+    deep: Mapping[str, Value]
+    smoke: Mapping[str, Value]
     predict: Text | None
     choices: tuple[Text, ...]
+    number: Number | None
     names: Mapping[str, Text]
     function: Callable[..., Iterator[Event]] = field(repr=False)
 
@@ -102,6 +135,10 @@ class Experiment:
             resolved[name] = known[name].parse(raw)
         return resolved
 
+    def budget(self, budget: Budget) -> dict[str, Value]:
+        """The values of a run of this budget: ``standard`` is the defaults, the others change some of them."""
+        return self.resolve({"quick": self.quick, "standard": {}, "deep": self.deep}[budget])
+
     def run(self, values: Mapping[str, Value] | None = None) -> Iterator[Event]:
         """The stream of events for these values (checked before the first one is computed)."""
         return self.function(**self.resolve(values))
@@ -113,14 +150,20 @@ def experiment(
     question: Text,
     parameters: Mapping[str, Parameter],
     quick: Mapping[str, Value],
+    deep: Mapping[str, Value] | None = None,
+    smoke: Mapping[str, Value] | None = None,
     predict: Text | None = None,
     choices: tuple[Text, ...] = (),
+    number: Number | None = None,
     names: Mapping[str, Text] | None = None,
 ) -> Callable[[Callable[..., Iterator[Event]]], Experiment]:
     """Turn a generator function into an `Experiment`.
 
-    `quick` are the values tests use. `predict` is the question asked before the first run, `choices` its answers; a
-    claim called ``prediction`` with the measurement ``choice`` says which came true. `names` are what people call the
+    The defaults are the ``standard`` budget (three seeds where chance plays a part); `quick` says what differs in a run
+    of at most ten CPU-seconds with one seed, `deep` in one of five seeds, `smoke` in the tests' run of a second or so
+    (`quick` where it is not given). `predict` is the question asked before the first run; its answers are `choices`, and
+    a claim called ``prediction`` with the measurement ``choice`` says which came true; or its answer is a `number`, and
+    the claim's measurement ``number`` says what it was. `names` are what people call the
     charts, axes and series of the events where their own names are not for people.
     Raises TypeError, at import, when signature and `parameters` disagree.
     """
@@ -136,12 +179,18 @@ def experiment(
             question=question,
             settings=settings,
             quick=dict(quick),
+            deep=dict(deep or {}),
+            smoke=dict(quick if smoke is None else smoke),
             predict=predict,
             choices=choices,
+            number=number,
             names=dict(names or {}),
             function=function,
         )
-        made.resolve(quick)
+        for values in (made.quick, made.deep, made.smoke):
+            made.resolve(values)
+        if predict is not None and bool(choices) == (number is not None):
+            raise TypeError(f"{function.__name__}: a prediction needs either choices or a number")
         return made
 
     return decorate

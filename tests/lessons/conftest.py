@@ -30,7 +30,6 @@ paths = { other = 3 }
 GLOSSARY = """
 [[term]]
 id = "softmax"
-lesson = "sample"
 name = { en = "softmax", zh = "softmax" }
 meaning = { en = "Scores to probabilities.", zh = "把分数变成概率。" }
 """
@@ -42,9 +41,9 @@ def course(tmp_path: Path) -> Path:
     root = tmp_path / "course"
     root.mkdir()
     (root / "paths.toml").write_text(PATHS, encoding="utf-8")
-    (root / "glossary.toml").write_text(GLOSSARY, encoding="utf-8")
     silent = Output(as_json=True, language="en", stdout=io.StringIO(), stderr=io.StringIO())
     assert new_lesson(argparse.Namespace(slug="sample", into=root), silent) == 0
+    (root / "sample" / "glossary.toml").write_text(GLOSSARY, encoding="utf-8")
     accept(root)
     return root
 

@@ -48,7 +48,6 @@ def test_a_new_lesson_is_sound(course: Path) -> None:
         ("sample/quiz.toml", "都加 100", "都加 10", "shift", "numbers differ"),
         ("sample/quiz.toml", '["softmax"]', '["logits"]', "shift", "tag logits"),
         ("paths.toml", "minutes = 20", "minutes = 60", "paths.toml: mastery", "its steps take 20 min"),
-        ("glossary.toml", 'lesson = "sample"', 'lesson = "other"', "glossary.toml", "no lesson other"),
         (
             "sample/exercises/sample_softmax/exercise.toml",
             "还什么都没算。",
@@ -65,6 +64,12 @@ def test_a_flaw_is_found(course: Path, file: str, old: str, new: str, where: str
     assert any(where in problem.where and words in problem.text.en and problem.text.zh for problem in problems), (
         problems
     )
+
+
+def test_a_term_of_no_lesson_is_found(course: Path) -> None:
+    (course / "other").mkdir()
+    (course / "sample" / "glossary.toml").rename(course / "other" / "glossary.toml")
+    assert [problem.text.en for problem in examine(course)] == ["softmax: no lesson other"]
 
 
 def test_changed_code_must_be_read_again(course: Path) -> None:

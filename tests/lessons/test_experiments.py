@@ -18,7 +18,7 @@ from minimind.experiment import Value
 
 def events_of(name: str, values: Mapping[str, Value] | None = None) -> list[Event]:
     experiment = load_experiment(name)
-    return list(stream(experiment, {**experiment.quick, **(values or {})}))
+    return list(stream(experiment, {**experiment.smoke, **(values or {})}))
 
 
 def claims(events: list[Event]) -> dict[str, Claim]:
@@ -135,7 +135,7 @@ def test_few_steps_decide_no_comparison(grid: list[Event]) -> None:
 def test_an_experiment_can_be_stopped_and_reports_progress() -> None:
     experiment = load_experiment("depth_learning_rate")
     seen: list[Event] = []
-    for event in stream(experiment, dict(experiment.quick), stop=lambda: len(seen) >= 20):
+    for event in stream(experiment, dict(experiment.smoke), stop=lambda: len(seen) >= 20):
         seen.append(event)
     assert len(seen) == 20
     shares = [event.done / event.total for event in seen if isinstance(event, Progress) and event.total]

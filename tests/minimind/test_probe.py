@@ -11,7 +11,7 @@ from minimind.errors import UserError
 from minimind.model.cache import Cache
 from minimind.model.probe import attention_weights, logit_lens, residual_stream, watch_attention
 from minimind.model.transformer import AttentionCore, MiniMind
-from minimind.model.variants import install_part
+from minimind.model.variants.parts import install_part
 
 CONFIG = ModelConfig(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, vocab_size=23)
 

@@ -22,7 +22,7 @@ from minimind.data.corpus import pretrain_documents
 from minimind.events import Claim, Event, Heatmap, Note, Progress, Scalars, Table, Text
 from minimind.experiment import Parameter, experiment
 from minimind.model.transformer import MiniMind
-from minimind.model.variants import NormKind, NormPlace, replace_norms, set_norm_place
+from minimind.model.variants.norms import NormKind, NormPlace, replace_norms, set_norm_place
 
 ARMS: dict[str, tuple[NormKind, NormPlace]] = {"none": ("none", "pre"), "post": ("rms", "post"), "pre": ("rms", "pre")}
 DEPTHS = (2, 4, 8, 16, 24)
@@ -76,7 +76,9 @@ class Grid:
         "watch": Parameter(Text("learning rate whose curves are drawn", "画出哪个学习率的曲线"), choices=RATES),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"deepest": 4, "steps": 10},
+    quick={"deepest": 8, "steps": 40},
+    deep={"seeds": 3},
+    smoke={"deepest": 4, "steps": 10},
     predict=Text(
         "16 layers, learning rate 0.01, no warm-up, no clipping. Which variant still learns more than byte frequencies?",
         "16 层，学习率 0.01，无预热、无裁剪。哪种结构还能学到字节频率之外的东西？",

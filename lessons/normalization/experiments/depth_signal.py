@@ -62,7 +62,9 @@ class Arm:
         "residual": Parameter(Text("residual connections", "残差连接")),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=10),
     },
-    quick={"width": 64, "seeds": 1},
+    quick={"seeds": 1},
+    deep={"seeds": 5},
+    smoke={"width": 64, "seeds": 1},
     predict=Text(
         "30 layers of Linear + ReLU, PyTorch's default initialisation, no norm. How large is the difference between "
         "inputs after the last layer, compared with the input?",

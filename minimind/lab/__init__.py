@@ -1,0 +1,8 @@
+"""What controlled experiments are made of, so that a learner can read the experiment itself.
+
+tiny        small models of our own network, and the sizes the course calls T0, T1 and T2
+text        bytes to train on and bytes held out, from the embedded corpus
+floors      what predictors reach that know only byte frequencies, pairs or triples
+arms        several networks trained side by side: same seeds, same batches, one difference
+verdicts    from numbers of several seeds to supported, refuted or inconclusive
+"""

@@ -1,0 +1,12 @@
+"""Other networks out of the same one, made from outside: the network itself has no switches.
+
+Experiments compare what a part is good for by taking it out or moving it; a learner puts their own part in and trains.
+Every function changes `model` in place. Parameters that stay keep their names and their tensors.
+
+    norms          another norm, none, or a norm after the addition
+    positions      no positions, learned ones, sinusoids, ALiBi in place of the rotation
+    attention      no causal mask, no scaling, shared projections
+    feed_forward   other activations and widths, or none
+    blocks         no residual connection, another order, a part left out
+    parts          a learner's own module in place of the model's
+"""
