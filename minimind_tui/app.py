@@ -26,6 +26,7 @@ from minimind.language import from_locale
 from minimind.safe_text import clean
 from minimind_tui import crash, settings, strings, terminal
 from minimind_tui.filters import NoControls
+from minimind_tui.rows import width_of
 from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.speech import relabel_tree
 from minimind_tui.themes import THEMES
@@ -45,6 +46,10 @@ _SCREENS = {
 """Where each screen's class is; imported when first shown."""
 
 _WATCHDOG_SECONDS = 5.0
+_NOTICE_SECONDS = 4.0
+_WARNING_SECONDS = 8.0
+_CELLS_READ = 15.0
+"""Columns of text a person reads in a second, without hurry."""
 
 
 def screen_class(name: str) -> Callable[..., MiniMindScreen]:
@@ -321,6 +326,7 @@ class MiniMindApp(App[None]):
             await self.show_run(directory)
 
     def tell(self, message: str | Text, severity: Literal["information", "warning", "error"] = "information") -> None:
-        """Show a short message for a few seconds."""
-        words = message if isinstance(message, str) else message.of(self.language)
-        self.notify(clean(words), severity=severity, markup=False)
+        """Show a short message for as long as it takes to read. May be called from any thread."""
+        words = clean(message if isinstance(message, str) else message.of(self.language))
+        timeout = (_NOTICE_SECONDS if severity == "information" else _WARNING_SECONDS) + width_of(words) / _CELLS_READ
+        self.notify(words, severity=severity, timeout=timeout, markup=False)

@@ -27,6 +27,7 @@ from minimind_tui.widgets.phrase import Phrase
 if TYPE_CHECKING:
     # The course and the runs are read after the first paint; importing what reads them would delay it.
     from lessons.lesson import LearningPath, Lesson, Step
+    from minimind_tui.app import MiniMindApp
     from minimind_tui.overview import Course
     from minimind_tui.supervisor import RunList, RunSummary
 
@@ -136,12 +137,10 @@ class HomeScreen(MiniMindScreen):
 
     @work(group="follow", exclusive=True)
     async def _follow(self) -> None:
-        course, runs = await asyncio.to_thread(_begin)
+        course, runs = await asyncio.to_thread(_begin, self.app)
         if not self.is_running:  # the app was left while the thread was reading
             return
         self._course, self._list = course, self._list or runs
-        for note in course.notes:
-            self.app.tell(note, severity="warning")
         self._show_course()
         following = course.next_lesson(self._path)
         if following is not None:
@@ -353,12 +352,19 @@ class HomeScreen(MiniMindScreen):
         }.get((here, direction))
 
 
-def _begin() -> tuple[Course, RunList]:
-    """Read the course, and make what lists the runs (in a thread: both import a good deal)."""
+def _begin(app: MiniMindApp) -> tuple[Course, RunList]:
+    """Read the course, and make what lists the runs (in a thread: both import a good deal).
+
+    What is wrong with the files is said from here: reading puts a damaged one aside, so nobody would find it again if
+    another screen had been opened in the meantime and the worker that waits for the answer were gone.
+    """
     from minimind_tui.overview import Course
     from minimind_tui.supervisor import RunList
 
-    return Course.read(), RunList()
+    course = Course.read()
+    for note in course.notes:
+        app.tell(note, severity="warning")
+    return course, RunList()
 
 
 def _fill(table: HomeList, rows: Sequence[TableRow]) -> None:

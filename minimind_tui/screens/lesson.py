@@ -105,10 +105,10 @@ class LessonScreen(MiniMindScreen):
 
     async def on_mount(self) -> None:
         """Open the page where the reader stopped, and say what was wrong with the progress file."""
-        for note in self._record.notes:
-            self.app.tell(note, severity="warning")
         self.watch(self.query_one("#page", PageView), "scroll_y", self._look_whether_read, init=False)
         await self._open_page()
+        for note in self._record.notes:  # after the page: a notice ages while a slow machine builds what is under it
+            self.app.tell(note, severity="warning")
 
     def on_unmount(self) -> None:
         """Wait for the progress to be saved."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from lessons.lesson import load_lesson
+from lessons.quiz import SingleQuestion
 from tests.e2e.conftest import Machine
+from tests.e2e.terminal import Terminal
 
 pytestmark = pytest.mark.e2e
 
-PAGES = len(load_lesson("normalization").pages["en"])
+LESSON = load_lesson("normalization")
+PAGES = len(LESSON.pages["en"])
 MY_NORM = """\
 import torch
 from torch import nn
@@ -28,6 +32,25 @@ class RMSNorm(nn.Module):
         size = x.float().square().mean(dim=-1, keepdim=True)
         return (x.float() / (size + self.eps).sqrt()).to(x.dtype) * self.weight
 """
+
+
+def answer_first_question(terminal: Terminal) -> str:
+    """Answer the open question of the quiz, which lets one choose, by the letter its right choice has this time."""
+    question = LESSON.questions[0]
+    assert isinstance(question, SingleQuestion)
+    (right,) = (choice.text.en for choice in question.choices if choice.id in question.answer)
+    terminal.press("tab")
+    text = terminal.wait_for(r"▸ +[a-z] +\w")  # the cursor stands on a choice
+    terminal.press(letter_of(right, text))
+    terminal.wait_for("✓ Right")
+    return question.id
+
+
+def letter_of(choice: str, text: str) -> str:
+    """The letter before a choice on the screen; its line may be broken after the first words."""
+    found = re.search(rf"\b([a-z]) +{re.escape(choice[:30])}", text)
+    assert found, text
+    return found[1]
 
 
 def test_predict_run_read_solve_and_answer(machine: Machine, home: Path) -> None:
@@ -62,8 +85,11 @@ def test_predict_run_read_solve_and_answer(machine: Machine, home: Path) -> None
             terminal.press("n")
             terminal.wait_for(f" {page}/{PAGES}")
         terminal.wait_for("Check yourself")
+        answered = answer_first_question(terminal)
         terminal.press("ctrl+q")
         assert terminal.wait_for_exit() == 0
+    kept = json.loads((home / "progress.json").read_text(encoding="utf-8"))["lessons"]["normalization"]["answers"]
+    assert kept[answered]["correct"] is True
 
     with machine.app("--lang", "en") as terminal:
         terminal.wait_for(r"Normalisation .*\d\d %")

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from rich.cells import cell_len
 from textual.app import App
 from textual.pilot import Pilot
+from textual.widgets import Static
+from textual.widgets._toast import Toast
 
 from minimind.events import Language
 from minimind_tui.themes import THEMES
@@ -54,3 +56,20 @@ async def until_shown(pilot: Pilot[None], *words: str, seconds: float = 20.0) ->
     """Let the app work until every one of `words` is on the screen; returns the screen."""
     await until(pilot, lambda: all(word in text_of(pilot.app) for word in words), seconds)
     return text_of(pilot.app)
+
+
+async def until_told(pilot: Pilot[None], words: str, seconds: float = 20.0) -> None:
+    """Let the app work until a notice with `words` is on the screen, wherever its lines break."""
+
+    def is_told() -> bool:
+        toasts = pilot.app.screen.query(Toast)
+        return any(words in str(toast.render()) and toast.region.overlaps(pilot.app.screen.region) for toast in toasts)
+
+    await until(pilot, is_told, seconds)
+
+
+async def until_said(pilot: Pilot[None], selector: str, words: str, seconds: float = 20.0) -> None:
+    """Let the app work until the text `selector` holds `words`, wherever its lines break, and is in view."""
+    place = pilot.app.screen.query_one(selector, Static)
+    view = pilot.app.screen.region
+    await until(pilot, lambda: words in str(place.content) and place.region.overlaps(view), seconds)

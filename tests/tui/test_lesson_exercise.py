@@ -15,7 +15,7 @@ from lessons.progress import Progress
 from minimind.events import Text
 from minimind_tui.widgets.code_editor import CodeEditor
 from minimind_tui.widgets.exercise_pane import ExercisePane
-from tests.tui.driving import lines_of, until, until_shown
+from tests.tui.driving import lines_of, until, until_said, until_shown
 from tests.tui.lesson_driving import LESSON, Reader, reading
 
 EXERCISE = LESSON.exercise("rmsnorm")
@@ -126,7 +126,6 @@ async def test_a_check_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
         await until_shown(reader.pilot, "stopped")
 
 
-@pytest.mark.xfail(strict=False, reason="depends on timing on a loaded machine; see the note on issue 2")
 async def test_an_editor_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = tmp_path / "editor"
     script.write_text('#!/bin/sh\necho "# by hand" >> "$1"\n', encoding="utf-8")
@@ -136,7 +135,7 @@ async def test_an_editor_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     async with reading("exercise", size=(150, 50)) as reader:
         await reader.focus("ExercisePane")
         await reader.press("e")
-        await until_shown(reader.pilot, "this terminal cannot be lent")  # there is none under test
+        await until_said(reader.pilot, ".results", "this terminal cannot be lent")  # there is none under test
 
         @contextmanager
         def lent() -> Iterator[None]:
@@ -148,7 +147,7 @@ async def test_an_editor_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         await until(reader.pilot, lambda: editor.text.endswith("# by hand\n"))
         monkeypatch.setenv("EDITOR", str(tmp_path / "missing"))
         await reader.press("e")
-        await until_shown(reader.pilot, "No such file or directory:")
+        await until_said(reader.pilot, ".results", "No such file or directory:")
 
 
 async def test_beginning_again_asks_first() -> None:
@@ -168,7 +167,6 @@ async def test_beginning_again_asks_first() -> None:
     assert EXERCISE.file.read_text(encoding="utf-8") == EXERCISE.stub
 
 
-@pytest.mark.xfail(strict=False, reason="depends on timing on a loaded machine; see the note on issue 2")
 async def test_a_file_that_cannot_be_kept_is_said(home: Path, verdicts: list[CheckResult]) -> None:
     async with reading("exercise", size=(110, 50)) as reader:
         editor = reader.screen.query_one(CodeEditor)
@@ -178,7 +176,7 @@ async def test_a_file_that_cannot_be_kept_is_said(home: Path, verdicts: list[Che
         EXERCISE.file.parent.write_text("in the way", encoding="utf-8")
         await reader.focus("ExercisePane")
         await reader.press("c")
-        await until_shown(reader.pilot, "rmsnorm.py: cannot be")
+        await until_said(reader.pilot, ".results", "rmsnorm.py: cannot be")
         assert not pane_of(reader)._is_checking
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +18,11 @@ from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language
 from minimind_tui.app import MiniMindApp
 from minimind_tui.formula import block_formula
+from minimind_tui.overview import Course
 from minimind_tui.screens.terms import TermsDialog
 from minimind_tui.widgets.code_editor import CodeEditor
 from minimind_tui.widgets.list_table import ListTable
-from tests.tui.driving import lines_of, text_of, until, until_shown
+from tests.tui.driving import lines_of, text_of, until, until_shown, until_told
 from tests.tui.lesson_driving import LESSON, reading
 
 
@@ -174,7 +176,6 @@ async def test_an_unknown_lesson_is_said() -> None:
         await until_shown(pilot, "no lesson 'gravity'")
 
 
-@pytest.mark.xfail(strict=False, reason="depends on timing on a loaded machine; see the note on issue 2")
 async def test_a_damaged_progress_file_is_kept_and_said(home: Path) -> None:
     app = MiniMindApp(language="en")
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
@@ -182,16 +183,47 @@ async def test_a_damaged_progress_file_is_kept_and_said(home: Path) -> None:
         home.mkdir(exist_ok=True)
         paths.progress().write_text("{", encoding="utf-8")
         await app.show_lesson("normalization")
-        await until_shown(pilot, "progress.json was damaged")
+        await until_told(pilot, "progress.json was damaged")
     assert len(list(home.glob("progress.json.kept-*"))) == 1
 
 
-@pytest.mark.xfail(strict=False, reason="depends on timing on a loaded machine; see the note on issue 2")
+async def test_damage_found_by_a_screen_that_is_left_is_still_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.mkdir()
+    paths.progress().write_text("{", encoding="utf-8")
+    left = threading.Event()
+    read = Course.read
+
+    def read_slowly() -> Course:
+        course = read()
+        assert left.wait(30)
+        return course
+
+    monkeypatch.setattr(Course, "read", read_slowly)
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, lambda: list(home.glob("progress.json.kept-*")))
+        await app.show_lesson("normalization")
+        await until_shown(pilot, "1/12")
+        left.set()
+        await until_told(pilot, "progress.json was damaged")
+
+
+async def test_a_notice_stays_as_long_as_it_takes_to_read() -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        app.tell("short")
+        app.tell("words " * 50, severity="error")
+        await until(pilot, lambda: len(app._notifications) == 2)
+        short, long = app._notifications
+        assert short.timeout < 5
+        assert 25 < long.timeout < 30
+
+
 async def test_progress_that_cannot_be_saved_is_said(home: Path) -> None:
     home.mkdir()
     (home / "progress.json.lock").mkdir()
     async with reading("question") as reader:
-        await until_shown(reader.pilot, "progress was not saved")
+        await until_told(reader.pilot, "progress was not saved")
 
 
 async def test_a_slow_failing_disk_does_not_hold_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
