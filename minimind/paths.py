@@ -16,6 +16,9 @@ _PACKAGE = Path(__file__).resolve().parent
 HOME_VARIABLE = "MINIMIND_HOME"
 """The environment variable that moves everything a person makes here; children inherit it."""
 
+KERNELS_VARIABLE = "MINIMIND_KERNELS"
+"""The environment variable that moves only the compiled code."""
+
 
 def home() -> Path:
     """The directory of everything a person makes here; not created by asking."""
@@ -50,6 +53,17 @@ def datasets() -> Path:
 def cache() -> Path:
     """What can be made again: tokenised shards, probes of the machine."""
     return home() / "cache"
+
+
+def kernels() -> Path:
+    """Code compiled for this machine: ``$MINIMIND_KERNELS`` if set (a place that several homes share), else in the cache."""
+    chosen = os.environ.get(KERNELS_VARIABLE)
+    return Path(chosen).expanduser().absolute() if chosen else cache() / "kernels"
+
+
+def kernel_sources() -> Path:
+    """The directory of the C files that come with the package."""
+    return _PACKAGE / "inference" / "native"
 
 
 def data() -> Path:

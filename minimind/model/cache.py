@@ -47,12 +47,9 @@ class Cache:
         self.capacity = capacity
         self.length = 0
         shape = (batch_size, config.num_key_value_heads, capacity, config.head_size)
-        self.layers = tuple(
-            LayerCache(
-                self, torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device)
-            )
-            for _ in range(config.num_hidden_layers)
-        )
+        self.storage = torch.zeros(config.num_hidden_layers, 2, *shape, dtype=dtype, device=device)
+        """[layers, keys and values, batch, groups, capacity, head]"""
+        self.layers = tuple(LayerCache(self, keys, values) for keys, values in self.storage)
 
     def reserve(self, time: int) -> None:
         """Check that `time` more positions fit. Raises ValueError where they do not, before anything is written."""
