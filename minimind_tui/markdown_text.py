@@ -18,7 +18,7 @@ from markdown_it.rules_inline.state_inline import Scanned
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-from minimind_tui.formula import inline_formula
+from lessons.formula import inline_formula
 from minimind_tui.typography import IDEOGRAPHIC
 
 _IDEOGRAPH = re.compile(f"[{IDEOGRAPHIC}—‘’“”…]")

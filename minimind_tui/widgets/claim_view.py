@@ -6,8 +6,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from minimind.events import Claim
+from minimind.plot import figure
 from minimind.safe_text import clean, clean_line
-from minimind_tui.plot import figure
 from minimind_tui.speech import Speaker
 
 _VERDICTS = {

@@ -11,9 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 
 from minimind.events import Heatmap
+from minimind.plot import figure
 from minimind.safe_text import clean_line
 from minimind_tui.palette import LEVELS, Depth, cell_style, color_depth
-from minimind_tui.plot import figure
 from minimind_tui.rows import cut, fit, width_of
 from minimind_tui.widgets.painted import Painted, Row, StyleKey
 

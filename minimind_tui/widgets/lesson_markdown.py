@@ -12,8 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Markdown
 from textual.widgets._markdown import MarkdownBlock, MarkdownTable
 
+from lessons.formula import block_formula
 from minimind.safe_text import clean
-from minimind_tui.formula import block_formula
 from minimind_tui.markdown_text import make_parser
 from minimind_tui.rows import share_widths
 

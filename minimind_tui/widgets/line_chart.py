@@ -13,9 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
 from minimind.events import Text
-from minimind.safe_text import clean_line
-from minimind_tui.palette import has_colors, series_style
-from minimind_tui.plot import (
+from minimind.plot import (
     Axis,
     Canvas,
     Curve,
@@ -27,6 +25,8 @@ from minimind_tui.plot import (
     stepped_range,
     tick_label,
 )
+from minimind.safe_text import clean_line
+from minimind_tui.palette import has_colors, series_style
 from minimind_tui.rows import cut, fit_right, width_of
 from minimind_tui.widgets.painted import Painted, Row, StyleKey
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 from rich.style import Style
 
 from minimind.events import Progress
+from minimind.plot import figure
 from minimind.safe_text import clean_line
-from minimind_tui.plot import figure
 from minimind_tui.rows import cut, width_of
 from minimind_tui.widgets.painted import Painted, Row, StyleKey
 

@@ -8,8 +8,8 @@ from rich.style import Style
 from textual.geometry import Size
 
 from minimind.events import Table
+from minimind.plot import figure
 from minimind.safe_text import clean_line
-from minimind_tui.plot import figure
 from minimind_tui.rows import cut, fit, fit_right, share_widths, width_of
 from minimind_tui.widgets.painted import Painted, Row, StyleKey
 

@@ -6,7 +6,7 @@ import pytest
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
-from minimind_tui.formula import block_formula, inline_formula
+from lessons.formula import block_formula, inline_formula
 from minimind_tui.markdown_text import make_parser
 from minimind_tui.rows import cut, fit, fit_right, share_widths
 from minimind_tui.widgets.lesson_markdown import LessonMarkdown

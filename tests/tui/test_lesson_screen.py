@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from textual.widgets import Markdown
 
+from lessons.formula import block_formula
 from lessons.lesson import load_glossary
 from lessons.progress import Progress
 from minimind import paths
 from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language
 from minimind_tui.app import MiniMindApp
-from minimind_tui.formula import block_formula
 from minimind_tui.overview import Course
 from minimind_tui.screens.terms import TermsDialog
 from minimind_tui.widgets.code_editor import CodeEditor

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minimind_tui.plot import (
+from minimind.plot import (
     Canvas,
     Curve,
     SmoothCurve,
