@@ -18,12 +18,15 @@ def weights_of(queries: Tensor, keys: Tensor, mask: Tensor | None = None) -> Ten
     """softmax(QKᵀ/√d) by the textbook formula, float32, for the arguments of `AttentionCore.forward`.
 
     Takes `queries` [batch, heads, time, head] and `keys` [batch, groups, length, head]; each row of the result
-    [batch, heads, time, length] sums to 1. Vaswani et al. 2017, "Attention Is All You Need", equation 1.
+    [batch, heads, time, length] sums to 1. A `mask` of numbers is added to the scores, as by PyTorch's function.
+    Vaswani et al. 2017, "Attention Is All You Need", equation 1.
     """
     time, length = queries.shape[2], keys.shape[2]
     keys = keys.repeat_interleave(queries.shape[1] // keys.shape[1], dim=1)  # [batch, heads, length, head]
     scores = queries.float() @ keys.float().transpose(2, 3) / math.sqrt(queries.shape[3])
     allowed = causal_mask(time, length, queries.device) if mask is None else mask  # [time, length] or broadcastable
+    if allowed.dtype != torch.bool:
+        return (scores + allowed).softmax(-1)  # [batch, heads, time, length]
     return scores.masked_fill(~allowed, -math.inf).softmax(-1)  # [batch, heads, time, length]
 
 

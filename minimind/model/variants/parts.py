@@ -1,14 +1,49 @@
-"""A learner's part in the place of the model's own."""
+"""A learner's part in the place of the model's own, no part at all, and parts that work another way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from minimind.errors import UserError
-from minimind.model.transformer import MiniMind
+from minimind.model.transformer import Attention, MiniMind
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+class Absent(nn.Module):
+    """Stands where a part was taken out: it has no parameters and adds nothing."""
+
+    def forward(self, x: Tensor, *_context: object) -> Tensor:
+        """Zeros of the shape of `x` [batch, time, hidden], whatever else the part would have been given."""
+        return x.new_zeros(x.shape)  # [batch, time, hidden]
+
+
+def recast(module: nn.Module, kind: type[Kind]) -> Kind:
+    """A module of class `kind` that takes over parts, parameters, hooks and settings of `module`; discard the latter.
+
+    `kind` must work with what is there: a class that computes something else with the same parts.
+    """
+    new = kind.__new__(kind)
+    new.__dict__.update(module.__dict__)
+    return new
+
+
+def attentions(model: MiniMind) -> list[Attention]:
+    """The attention of every block that has one. Raises UserError where a block's is not ours and cannot be altered."""
+    found: list[Attention] = []
+    for index, block in enumerate(model.model.layers):
+        if isinstance(block.self_attn, Attention):
+            found.append(block.self_attn)
+        elif not isinstance(block.self_attn, Absent):
+            raise UserError(
+                f"layer {index} has an attention of its own ({type(block.self_attn).__name__}): it cannot be altered",
+                f"第 {index} 层使用了自带的注意力（{type(block.self_attn).__name__}）：无法改动",
+            )
+    return found
 
 
 def install_part(model: MiniMind, path: str, factory: Callable[[nn.Module], nn.Module]) -> list[str]:
