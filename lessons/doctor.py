@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from pathlib import Path
 
 from lessons.code import resolve
 from lessons.exercise import Exercise
+from lessons.figures import cells, examine_figures
 from lessons.lesson import Lesson, code_references, lessons_directory, load_glossary, load_lessons, load_paths
-from lessons.pages import MarkdownBlock
+from lessons.pages import FigureBlock, MarkdownBlock
 from lessons.quiz import ChoiceQuestion, Question, SingleQuestion
 from minimind.errors import UserError
 from minimind.events import Text
@@ -48,6 +48,7 @@ def examine(root: Path | None = None) -> Iterator[Problem]:
         return
     for lesson in lessons:
         yield from _structure(lesson)
+        yield from _figures(lesson)
         yield from _code(lesson)
         yield from _quiz(lesson, set(glossary))
         yield from _chinese(lesson)
@@ -81,6 +82,14 @@ def _structure(lesson: Lesson) -> Iterator[Problem]:
             said = " ".join(missing)
             text = Text(f"page {second.id} differs from en.md at {said}", f"页 {second.id} 与 en.md 不一致：{said}")
             yield Problem(where, text)
+
+
+def _figures(lesson: Lesson) -> Iterator[Problem]:
+    """Every figure exists in both languages, fits, and is shown."""
+    blocks = [block for pages in lesson.pages.values() for page in pages for block in page.blocks]
+    shown = {block.name for block in blocks if isinstance(block, FigureBlock)}
+    for path, text in examine_figures(lesson.directory, shown):
+        yield Problem(str(path), text)
 
 
 def fingerprints(lesson: Lesson) -> dict[str, str]:
@@ -128,15 +137,11 @@ def _quiz(lesson: Lesson, terms: set[str]) -> Iterator[Problem]:
 
 def _length_bias(where: str, question: ChoiceQuestion) -> Iterator[Problem]:
     for language in ("en", "zh"):
-        right = max(_width(getattr(c.text, language)) for c in question.choices if c.id in question.answer)
-        wrong = max(_width(getattr(c.text, language)) for c in question.choices if c.id not in question.answer)
+        right = max(cells(getattr(c.text, language)) for c in question.choices if c.id in question.answer)
+        wrong = max(cells(getattr(c.text, language)) for c in question.choices if c.id not in question.answer)
         if right > MAXIMUM_LENGTH_BIAS * wrong:
             text = Text(f"the right choice is the longest by far ({language})", f"正确选项明显最长（{language}）")
             yield Problem(where, text)
-
-
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _chinese(lesson: Lesson) -> Iterator[Problem]:

@@ -95,7 +95,7 @@ def show_lesson(arguments: argparse.Namespace, output: Output) -> int:
         recordings = progress.lesson(lesson.slug).recordings(lesson)
         for number, page in enumerate(pages, 1):
             if arguments.page in (None, number):
-                text = plain_page(page, recordings, output.language)
+                text = plain_page(lesson.directory, page, recordings, output.language)
                 data = {"lesson": lesson.slug, "page": number, "id": page.id, "title": page.title, "text": text}
                 output.emit(data, _markdown(f"## {number}/{len(pages)} · {page.title}\n\n{text}\n", output))
                 progress.lesson(lesson.slug).mark_read(page.id)

@@ -8,6 +8,7 @@ A folder of this package that holds ``module.toml`` is a lesson:
     glossary.toml        the terms it explains
     experiments/*.py     one experiment a file, named as its function
     exercises/*/         one exercise a folder
+    figures/*.txt        diagrams, NAME.en.txt and NAME.zh.txt
     recorded.json        claims as measured when the lesson was written, for the numbers in the prose
 
 Nothing is registered anywhere: a new folder is a new lesson.
@@ -22,12 +23,14 @@ from pathlib import Path
 
 from lessons.exercise import Exercise, read_exercise
 from lessons.fields import Fields, unique
+from lessons.figures import figure_path
 from lessons.glossary import Term, read_glossary
 from lessons.pages import (
     TERM_LINK,
     Block,
     CodeBlock,
     ExerciseBlock,
+    FigureBlock,
     MarkdownBlock,
     Page,
     PredictBlock,
@@ -169,7 +172,7 @@ def _broken_references(lesson: Lesson, terms: Mapping[str, Term]) -> Iterator[Us
     for language in LANGUAGES:
         for page in lesson.pages[language]:
             for block in page.blocks:
-                for line, missing in _missing(lesson, block, terms):
+                for line, missing in _missing(lesson, block, terms, language):
                     where = f"{lesson.directory / f'{language}.md'}:{line}"
                     yield UserError(f"{where}: {missing.en}", f"{where}：{missing.zh}")
     page_ids = set(lesson.page_ids())
@@ -179,7 +182,7 @@ def _broken_references(lesson: Lesson, terms: Mapping[str, Term]) -> Iterator[Us
             yield UserError(f"{where}: no page {question.after!r}", f"{where}：没有页 {question.after!r}")
 
 
-def _missing(lesson: Lesson, block: Block, terms: Mapping[str, Term]) -> Iterator[tuple[int, Text]]:
+def _missing(lesson: Lesson, block: Block, terms: Mapping[str, Term], language: Language) -> Iterator[tuple[int, Text]]:
     """What `block` refers to that does not exist, with its line.
 
     Code references are resolved when they are shown, and by the content doctor.
@@ -191,6 +194,8 @@ def _missing(lesson: Lesson, block: Block, terms: Mapping[str, Term]) -> Iterato
             yield block.line, _no("experiment", "实验", name, lesson.experiments)
         case ExerciseBlock(name=name) if name not in exercises:
             yield block.line, _no("exercise", "练习", name, exercises)
+        case FigureBlock(name=name) if not figure_path(lesson.directory, name, language).is_file():
+            yield block.line, _no("figure", "图", f"{name}.{language}.txt", ())
         case QuizBlock(questions=names):
             for name in names:
                 if name not in questions:

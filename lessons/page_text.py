@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from lessons.code import resolve
+from lessons.figures import read_figure
 from lessons.pages import (
     Block,
     CodeBlock,
     ExerciseBlock,
+    FigureBlock,
     MarkdownBlock,
     Page,
     PredictBlock,
@@ -44,14 +47,14 @@ def sources_of_numbers(page: Page, recordings: Mapping[str, Recording], language
     return f"本页数字来自{'和'.join(said)}。" if language == "zh" else f"Numbers on this page: {' and '.join(said)}."
 
 
-def plain_page(page: Page, recordings: Mapping[str, Recording], language: Language) -> str:
-    """The whole page for reading without the app."""
-    parts = [_plain_block(block, recordings, language) for block in page.blocks]
+def plain_page(directory: Path, page: Page, recordings: Mapping[str, Recording], language: Language) -> str:
+    """The whole page of the lesson in `directory`, for reading without the app."""
+    parts = [_plain_block(directory, block, recordings, language) for block in page.blocks]
     footer = sources_of_numbers(page, recordings, language)
     return "\n\n".join([*parts, f"*{footer}*"] if footer else parts)
 
 
-def _plain_block(block: Block, recordings: Mapping[str, Recording], language: Language) -> str:
+def _plain_block(directory: Path, block: Block, recordings: Mapping[str, Recording], language: Language) -> str:
     match block:
         case MarkdownBlock():
             return term_links(fill(block.text, recordings, language), lambda _term, label: label)
@@ -63,6 +66,9 @@ def _plain_block(block: Block, recordings: Mapping[str, Recording], language: La
             return "    python -m lessons quiz"
         case ExerciseBlock(name=name):
             return f"    python -m lessons exercise {name}"
+        case FigureBlock(name=name):
+            rows = "\n".join(read_figure(directory, name, language))
+            return f"```text\n{rows}\n```"
         case CodeBlock(reference=reference, notes=notes):
             source = resolve(reference)
             listed = "\n".join(f"- {note}" for note in notes)

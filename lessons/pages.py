@@ -6,6 +6,7 @@
     ```code minimind.model.transformer:RMSNorm       show source; each line inside is a note below it
     ```quiz plateau upcast                           ask these questions (none named: all of the lesson)
     ```exercise rmsnorm                              write it yourself
+    ```figure block                                  a diagram, drawn in figures/block.en.txt and block.zh.txt
 
 Everything else is CommonMark that reads well elsewhere too. ``[[eps|ε]]`` links to the glossary.
 """
@@ -82,7 +83,15 @@ class ExerciseBlock:
     line: int
 
 
-Block: TypeAlias = MarkdownBlock | PredictBlock | RunBlock | CodeBlock | QuizBlock | ExerciseBlock
+@dataclass(frozen=True, slots=True)
+class FigureBlock:
+    """A diagram made of characters, by name."""
+
+    name: str
+    line: int
+
+
+Block: TypeAlias = MarkdownBlock | PredictBlock | RunBlock | CodeBlock | QuizBlock | ExerciseBlock | FigureBlock
 Mark: TypeAlias = tuple[str, ...]
 """A point of a page's skeleton: a heading with level and id, or a fence with its info string."""
 
@@ -239,7 +248,7 @@ def _add_fence(draft: _Draft, fence: _Fence, where: str, number: int) -> None:
 
 def _live_block(kind: str, words: list[str], body: tuple[str, ...], where: str, number: int) -> Block | None:
     """The live pane a fence stands for, or None for ordinary code."""
-    if kind not in {"run", "predict", "code", "quiz", "exercise"}:
+    if kind not in {"run", "predict", "code", "quiz", "exercise", "figure"}:
         return None
     if kind == "quiz":
         return QuizBlock(tuple(words), number)
@@ -254,6 +263,8 @@ def _live_block(kind: str, words: list[str], body: tuple[str, ...], where: str, 
         return PredictBlock(words[0], number)
     if kind == "exercise":
         return ExerciseBlock(words[0], number)
+    if kind == "figure":
+        return FigureBlock(words[0], number)
     values: dict[str, str] = {}
     for word in words[1:]:
         name, equals, value = word.partition("=")

@@ -19,6 +19,7 @@ from lessons.pages import (
     Block,
     CodeBlock,
     ExerciseBlock,
+    FigureBlock,
     MarkdownBlock,
     Page,
     PredictBlock,
@@ -34,6 +35,7 @@ from minimind_tui.screens.terms import TermsDialog
 from minimind_tui.widgets.code_pane import CodePane
 from minimind_tui.widgets.exercise_pane import ExercisePane
 from minimind_tui.widgets.experiment_pane import ExperimentPane
+from minimind_tui.widgets.figure_pane import FigurePane
 from minimind_tui.widgets.lesson_markdown import LessonMarkdown
 from minimind_tui.widgets.list_table import Column, ListTable, TableRow
 from minimind_tui.widgets.quiz_pane import QuizPane
@@ -178,6 +180,8 @@ class LessonScreen(MiniMindScreen):
                 return QuizPane(self.lesson.select_questions(names), self._record)
             case ExerciseBlock(name=name):
                 return ExercisePane(self.lesson.exercise(name), self._record)
+            case FigureBlock(name=name):
+                return FigurePane(self.lesson.directory, name)
             case PredictBlock():
                 return None
 

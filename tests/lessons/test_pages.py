@@ -7,6 +7,7 @@ import pytest
 from lessons.pages import (
     CodeBlock,
     ExerciseBlock,
+    FigureBlock,
     MarkdownBlock,
     PredictBlock,
     QuizBlock,
@@ -49,6 +50,9 @@ second note
 
 ```exercise write_it
 ```
+
+```figure flow
+```
 """
 
 
@@ -70,7 +74,7 @@ def test_pages_and_their_blocks() -> None:
     assert "### A detail\n" in prose.text
     assert "## not a heading" in prose.text
     assert code == CodeBlock("minimind.events:Text.of", ("first note", "second note"), 21)
-    assert pages[2].blocks == (QuizBlock(("one", "two"), 29), ExerciseBlock("write_it", 32))
+    assert pages[2].blocks == (QuizBlock(("one", "two"), 29), ExerciseBlock("write_it", 32), FigureBlock("flow", 35))
 
 
 def test_skeleton_holds_headings_and_fences_but_no_words() -> None:
@@ -92,7 +96,8 @@ def test_skeleton_holds_headings_and_fences_but_no_words() -> None:
         ("{#why_page .why}", "", 3, "needs an id and a part"),
         ("{#what_page .what}", "{#why_page .what}", 13, "used twice"),
         (".what}", ".how}", 27, "why, what, how"),
-        ("```exercise write_it\n```", "```exercise write_it", 32, "not closed"),
+        ("```figure flow\n```", "```figure flow", 35, "not closed"),
+        ("```figure flow", "```figure", 35, "one thing"),
         ("```predict depth", "```predict depth other", 7, "one thing"),
         ("layers=30", "layers", 10, "name=value"),
         ("```run depth layers", "```run other layers", 7, "`run depth` must follow"),
