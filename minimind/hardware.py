@@ -20,18 +20,29 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt(3), from malloc.h."""
 
 
-@functools.cache
-def cpu_flags() -> frozenset[str]:
-    """The feature flags of the processor as Linux lists them; empty elsewhere."""
+def _cpu_info(*names: str) -> str:
+    """What Linux tells about the first processor under one of `names`; empty elsewhere."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return frozenset()
+        return ""
     for line in text.splitlines():
         name, _, value = line.partition(":")
-        if name.strip() in {"flags", "Features"}:
-            return frozenset(value.split())
-    return frozenset()
+        if name.strip() in names:
+            return value.strip()
+    return ""
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """The feature flags of the processor as Linux lists them; empty elsewhere."""
+    return frozenset(_cpu_info("flags", "Features").split())
+
+
+@functools.cache
+def cpu_is_amd() -> bool:
+    """Whether the processor is AMD's, as far as can be told."""
+    return _cpu_info("vendor_id") == "AuthenticAMD"
 
 
 def cpu_has_fast_bfloat16() -> bool:
@@ -41,13 +52,7 @@ def cpu_has_fast_bfloat16() -> bool:
 
 def cpu_name() -> str:
     """The processor's name, for a person."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    return _cpu_info("model name") or platform.processor() or platform.machine()
 
 
 def available_cores() -> int:

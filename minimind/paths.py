@@ -62,8 +62,13 @@ def kernels() -> Path:
 
 
 def kernel_sources() -> Path:
-    """The directory of the C files that come with the package."""
+    """The directory of the C files of decoding that come with the package."""
     return _PACKAGE / "inference" / "native"
+
+
+def training_kernel_sources() -> Path:
+    """The directory of the C files of training that come with the package."""
+    return _PACKAGE / "training" / "kernels"
 
 
 def data() -> Path:

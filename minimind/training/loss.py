@@ -12,6 +12,8 @@ from minimind.data.packing import IGNORED, Batch
 from minimind.model.moe import load_balancing_loss
 from minimind.model.transformer import MiniMind
 from minimind.training.attention import document_mask
+from minimind.training.kernels.library import Kernels
+from minimind.training.kernels.modules import loss_kernels, reads_documents
 
 _ROWS = 1024
 """Positions whose scores exist at the same time: 8 MB in float32 for 2,048 tokens, 26 MB for 6,400."""
@@ -27,37 +29,64 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, wanted: bool) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, wanted: bool, kernels: Kernels | None
+    ) -> Tensor:
+        multiply = kernels.multiply if kernels is not None and kernels.serve(hidden, weight) else _multiply
         total = hidden.new_zeros((), dtype=torch.float32)  # []
         hidden_gradient = torch.empty_like(hidden) if wanted else None  # [positions, hidden]
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if wanted else None  # [vocabulary, hidden]
         for start in range(0, hidden.shape[0], _ROWS):
             rows = slice(start, start + _ROWS)
-            chunk, targets = hidden[rows], labels[rows, None].clamp(min=0)  # [rows, hidden], [rows, 1]
-            counts = (labels[rows, None] != IGNORED).float()  # [rows, 1]
-            scores = chunk @ weight.T  # [rows, vocabulary]
-            probability = torch.softmax(scores, -1, dtype=torch.float32)  # [rows, vocabulary]
-            # log Σ exp(score) from the likeliest token, without a second pass of exponentials over the vocabulary.
-            normaliser = scores.amax(-1).float() - probability.amax(-1).log()  # [rows]
-            total += ((normaliser - scores.gather(1, targets)[:, 0].float()) * counts[:, 0]).sum()  # []
+            scores = multiply(hidden[rows], weight)  # [rows, vocabulary]
+            nats, scores = _losses_and_gradients(scores, labels[rows], wanted, kernels)  # [rows], [rows, vocabulary]
+            total += nats.sum()  # []
             if hidden_gradient is None or weight_gradient is None:
                 continue
-            probability.scatter_add_(1, targets, probability.new_full(targets.shape, -1.0))  # [rows, vocabulary]
-            narrow = probability.mul_(counts).type_as(weight)  # [rows, vocabulary]
-            torch.mm(narrow, weight, out=hidden_gradient[rows])  # [rows, hidden]
-            weight_gradient += narrow.T @ chunk  # [vocabulary, hidden]
+            hidden_gradient[rows] = multiply(scores, weight.T)  # [rows, hidden]
+            weight_gradient += multiply(scores.T, hidden[rows].T)  # [vocabulary, hidden]
         if hidden_gradient is not None and weight_gradient is not None:
             ctx.save_for_backward(hidden_gradient, weight_gradient.type_as(weight))
         return total
 
     @staticmethod
-    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
         scale = output_gradients[0].type_as(hidden_gradient)  # []
-        return hidden_gradient * scale, weight_gradient * scale, None, None
+        return hidden_gradient * scale, weight_gradient * scale, None, None, None
 
 
-def summed_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    """left · rightᵀ."""
+    return left @ right.T  # [rows, columns]
+
+
+def _losses_and_gradients(
+    scores: Tensor, labels: Tensor, wanted: bool, kernels: Kernels | None
+) -> tuple[Tensor, Tensor]:
+    """-log softmax(scores)[label] of each row in float32, 0 without a label, and its gradient, softmax - onehot.
+
+    `scores` [rows, vocabulary] are used up. The gradient has their dtype; where it is not `wanted` it is anything.
+    """
+    if kernels is not None and kernels.serve(scores):
+        losses = scores.new_empty(len(scores), dtype=torch.float32)  # [rows]
+        kernels("cross_entropy", scores, labels, losses, *scores.shape, int(wanted))
+        return losses, scores
+    targets = labels[:, None].clamp(min=0)  # [rows, 1]
+    counts = (labels[:, None] != IGNORED).float()  # [rows, 1]
+    probability = torch.softmax(scores, -1, dtype=torch.float32)  # [rows, vocabulary]
+    # log Σ exp(score) from the likeliest token, without a second pass of exponentials over the vocabulary.
+    normaliser = scores.amax(-1).float() - probability.amax(-1).log()  # [rows]
+    losses = (normaliser - scores.gather(1, targets)[:, 0].float()) * counts[:, 0]  # [rows]
+    if not wanted:
+        return losses, scores
+    probability.scatter_add_(1, targets, probability.new_full(targets.shape, -1.0))  # [rows, vocabulary]
+    return losses, probability.mul_(counts).type_as(scores)  # [rows], [rows, vocabulary]
+
+
+def summed_cross_entropy(
+    hidden: Tensor, weight: Tensor, labels: Tensor, kernels: Kernels | None = None
+) -> tuple[Tensor, int]:
     """The summed loss in nats over the positions whose label counts, and how many those are.
 
     `hidden` [batch, time, hidden] are the vectors before the output layer, `weight` [vocabulary, hidden] is that layer,
@@ -69,7 +98,7 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> tupl
     padding = -len(counted) % _MULTIPLE
     chosen = hidden.flatten(0, 1)[F.pad(counted, (0, padding))]  # [positions + padding, hidden]
     targets = F.pad(flat[counted], (0, padding), value=IGNORED)  # [positions + padding]
-    loss: Tensor = _ChunkedCrossEntropy.apply(chosen, weight, targets, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedCrossEntropy.apply(chosen, weight, targets, torch.is_grad_enabled(), kernels)  # type: ignore[no-untyped-call]
     return loss, len(counted)
 
 
@@ -79,10 +108,9 @@ def next_token_loss(model: MiniMind, batch: Batch) -> tuple[Tensor, dict[str, fl
     The model may add what it needs to stay in shape (the load balancing of a mixture of experts): that is part of the
     loss but reported apart, so that the loss of every architecture means the same.
     """
-    hidden = model.hidden(
-        batch.tokens, positions=batch.positions, mask=document_mask(batch.documents)
-    )  # [batch, time, hidden]
-    total, count = summed_cross_entropy(hidden, model.lm_head.weight, batch.labels)
+    mask = batch.documents if reads_documents(model) else document_mask(batch.documents)  # [b, t] or [b, 1, t, t]
+    hidden = model.hidden(batch.tokens, positions=batch.positions, mask=mask)  # [batch, time, hidden]
+    total, count = summed_cross_entropy(hidden, model.lm_head.weight, batch.labels, loss_kernels(model))
     loss = total / max(count, 1)  # []
     scalars = {"loss": float(loss.detach())}
     balance = load_balancing_loss(model)

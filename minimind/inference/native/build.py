@@ -1,148 +1,21 @@
-"""Compile the decoding step with the system's C compiler, keep the result, load it. No torch.
-
-Built at first use (about a second) and kept under `paths.kernels` in a folder named by a hash of the sources, the flags
-and the processor: another processor, or another version of this package, builds its own. A folder is written aside and
-renamed, so any number of processes may build at once. Beside the library lies its checksum: a damaged file is built
-anew, never loaded.
-"""
+"""The decoding step, compiled with the system's C compiler at first use, with its functions declared. No torch."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shlex
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 
 from minimind import paths
-from minimind.events import Text
-from minimind.hardware import cpu_flags, cpu_name
-from minimind.safe_text import clean_line
+from minimind.native import NativeLibrary, NativeUnavailable, cannot_load
 
-SOURCE = "step.c"
-OFF_VARIABLE = "MINIMIND_NATIVE"
-"""The environment variable that, set to 0, leaves the compiled step aside."""
-COMPILERS = ("cc", "gcc", "clang")
-COMMON = ("-std=gnu11", "-O3", "-shared", "-fPIC", "-pthread", "-w")
-TARGETS = (("-march=native",), ("-mcpu=native",), ())
-"""Ways to say "for this very processor", tried in turn; the last is for any of its kind."""
-_SECONDS = 120
-_LIBRARY, _CHECKSUM = "step.so", "step.sha256"
-
-
-class NativeUnavailable(Exception):
-    """There is no compiled step, for the reason `text`."""
-
-    def __init__(self, text: Text) -> None:
-        super().__init__(text.en)
-        self.text = text
+__all__ = ["NativeUnavailable", "load"]
 
 
 @functools.cache
 def load() -> ctypes.CDLL:
     """The library, built if need be. Raises NativeUnavailable (each time anew: a compiler may be installed meanwhile)."""
-    if os.environ.get(OFF_VARIABLE) == "0":
-        raise NativeUnavailable(Text(f"switched off by {OFF_VARIABLE}=0", f"已由 {OFF_VARIABLE}=0 关闭"))
-    folder = paths.kernels() / _key()
-    if not _is_whole(folder):
-        folder = _build(folder)
-    return _open(folder)
-
-
-def _key() -> str:
-    """A name for what the library depends on."""
-    digest = hashlib.sha256()
-    for source in sorted(paths.kernel_sources().glob("*.[ch]")):
-        digest.update(source.read_bytes())
-    processor = (platform.system(), platform.machine(), cpu_name(), *sorted(cpu_flags()))
-    digest.update(repr((COMMON, TARGETS, processor)).encode())
-    return f"step-{digest.hexdigest()[:20]}"
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether `folder` holds a library that is the one that was put there."""
+    library = NativeLibrary("step", paths.kernel_sources(), ("step.c",), ("-pthread",)).load()
     try:
-        expected = (folder / _CHECKSUM).read_text(encoding="ascii")
-        return hashlib.sha256((folder / _LIBRARY).read_bytes()).hexdigest() == expected
-    except (OSError, ValueError):
-        return False
-
-
-def _build(folder: Path) -> Path:
-    """Compile into `folder`, or where that cannot be written into a temporary one; returns the folder."""
-    compilers = _compilers()
-    if not compilers:
-        raise NativeUnavailable(
-            Text(
-                "no C compiler was found: install one (gcc or clang)",
-                "没有找到 C 编译器：请安装 gcc 或 clang",
-            )
-        )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    except OSError:
-        aside = Path(tempfile.mkdtemp(prefix="minimind-"))
-        _compile(compilers, aside)
-        return aside
-    try:
-        _compile(compilers, aside)
-        return _put(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _put(aside: Path, folder: Path) -> Path:
-    """Rename `aside` to `folder`. A folder that another process has put there meanwhile is used; a damaged one goes."""
-    for _ in range(3):
-        with contextlib.suppress(OSError):
-            aside.rename(folder)
-        if _is_whole(folder):
-            return folder
-        shutil.rmtree(folder, ignore_errors=True)
-    reason = clean_line(str(folder), 200)
-    raise NativeUnavailable(Text(f"{reason} cannot be written", f"{reason} 无法写入"))
-
-
-def _compilers() -> list[list[str]]:
-    """The commands to try: $CC where it is set, then the usual names."""
-    wish = shlex.split(os.environ.get("CC", ""))
-    found = [[*wish]] if wish and shutil.which(wish[0]) else []
-    return found + [[name] for name in COMPILERS if shutil.which(name)]
-
-
-def _compile(compilers: list[list[str]], folder: Path) -> None:
-    """Make the library and its checksum in `folder` with the first compiler and target that work."""
-    library, said = folder / _LIBRARY, ""
-    for compiler in compilers:
-        for target in TARGETS:
-            source = str(paths.kernel_sources() / SOURCE)
-            command = [*compiler, *COMMON, *target, source, "-o", str(library), "-lm"]
-            try:
-                done = subprocess.run(
-                    command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                said = said or str(error)
-                continue
-            if done.returncode == 0 and library.is_file():
-                checksum = hashlib.sha256(library.read_bytes()).hexdigest()
-                (folder / _CHECKSUM).write_text(checksum, encoding="ascii")
-                return
-            said = said or done.stderr.decode("utf-8", "replace")
-    first = clean_line(next(iter(said.strip().splitlines()), ""), 200)
-    raise NativeUnavailable(Text(f"the C compiler failed: {first}", f"C 编译器出错：{first}"))
-
-
-def _open(folder: Path) -> ctypes.CDLL:
-    try:
-        library = ctypes.CDLL(str(folder / _LIBRARY))
         library.team_new.restype = ctypes.c_void_p
         library.team_new.argtypes = [ctypes.c_int, ctypes.c_int]
         library.team_free.restype = None
@@ -151,9 +24,6 @@ def _open(folder: Path) -> ctypes.CDLL:
         library.workspace_size.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64]
         library.decode_step.restype = None
         library.decode_step.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int] + [ctypes.c_void_p] * 2
-    except (OSError, AttributeError) as error:
-        reason = clean_line(str(error), 200)
-        raise NativeUnavailable(
-            Text(f"the compiled step cannot be loaded: {reason}", f"编译好的程序无法加载：{reason}")
-        ) from None
+    except AttributeError as error:
+        raise cannot_load(error) from None
     return library
