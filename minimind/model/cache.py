@@ -49,7 +49,9 @@ class Cache:
         shape = (batch_size, config.num_key_value_heads, capacity, config.head_size)
         self.storage = torch.zeros(config.num_hidden_layers, 2, *shape, dtype=dtype, device=device)
         """[layers, keys and values, batch, groups, capacity, head]"""
-        self.layers = tuple(LayerCache(self, keys, values) for keys, values in self.storage)
+        self.layers = tuple(
+            LayerCache(self, self.storage[layer, 0], self.storage[layer, 1]) for layer in range(len(self.storage))
+        )
 
     def reserve(self, time: int) -> None:
         """Check that `time` more positions fit. Raises ValueError where they do not, before anything is written."""

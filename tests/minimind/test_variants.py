@@ -12,7 +12,8 @@ from minimind.config import ModelConfig
 from minimind.errors import UserError
 from minimind.model.cache import Cache
 from minimind.model.transformer import MiniMind, RMSNorm
-from minimind.model.variants.norms import NormKind, replace_norms, set_norm_place
+from minimind.model.variants.blocks import set_norm_place
+from minimind.model.variants.norms import NormKind, replace_norms
 from minimind.model.variants.parts import install_part
 
 CONFIG = ModelConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, vocab_size=19)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from minimind.errors import UserError
-from minimind.model.transformer import AttentionCore, MiniMind, causal_mask
+from minimind.model.transformer import MiniMind, causal_mask
 from minimind.model.variants.parts import attentions
 
 Mask = Literal["causal", "none"]
@@ -112,9 +112,3 @@ def tie_projections(model: MiniMind, tie: Tie) -> None:
             projection.weight = nn.Parameter(projection.weight.detach().clone())  # [groups · head, hidden]
         for name, source in TIES[tie]:
             getattr(attention, name).weight = getattr(attention, source).weight  # [groups · head, hidden]
-
-
-def core_of(core: nn.Module) -> AttentionCore | None:
-    """The core that does the work inside `core`, where it is ours."""
-    inner = core.core if isinstance(core, AdjustedCore) else core
-    return inner if isinstance(inner, AttentionCore) else None

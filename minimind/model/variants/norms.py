@@ -9,10 +9,8 @@ from torch import nn
 
 from minimind.config import ModelConfig
 from minimind.model.transformer import MiniMind, RMSNorm
-from minimind.model.variants.blocks import NAMES, NormPlace, set_norm_place
+from minimind.model.variants.blocks import NAMES
 from minimind.model.variants.parts import Absent
-
-__all__ = ["NORMS", "NormKind", "NormPlace", "replace_norms", "set_norm_place"]
 
 NormKind = Literal["rms", "layer", "none"]
 
