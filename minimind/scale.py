@@ -149,31 +149,35 @@ class TrainingMemory:
 
 
 def training_memory(
-    config: ModelConfig, batch: int, length: int, dtype_bytes: float = BFLOAT16_BYTES
+    config: ModelConfig, batch: int, length: int, dtype_bytes: float = BFLOAT16_BYTES, *, stored_attention: bool = False
 ) -> TrainingMemory:
     """Memory of one update over `batch` sequences of `length` tokens, computing in numbers of `dtype_bytes` (2 or 4).
 
     For N parameters, as `minimind.training` does it: float32 weights, 4N, and where the computation is narrower a copy
     in its type (Micikevicius et al. 2018, "Mixed Precision Training", section 3.1); gradients in both; AdamW's two
     float32 moments, 8N. All N count: a mixture keeps every expert's. Activations are `activation_bytes_per_token` for
-    each token; the loss holds the scores of at most 1,024 positions three times (as computed, as probabilities, as
-    their gradient) beside a float32 gradient of the output layer and a gradient of its input.
+    each token, with the weights of attention where `stored_attention` says so; the loss holds the scores of at most
+    1,024 positions three times (as computed, as probabilities, as their gradient) beside a float32 gradient of the
+    output layer and a gradient of its input.
     """
     counts = parameter_counts(config)
     narrow = dtype_bytes if dtype_bytes < FLOAT32_BYTES else 0.0
     tokens = batch * length
     scores = min(tokens, _LOSS_ROWS) * config.vocab_size * (2 * dtype_bytes + FLOAT32_BYTES)
     output_layer = (counts.output or counts.embedding) * (FLOAT32_BYTES + narrow)
+    kept = activation_bytes_per_token(config, dtype_bytes, stored_length=length if stored_attention else 0)
     return TrainingMemory(
         weights=(FLOAT32_BYTES + narrow) * counts.total,
         gradients=(FLOAT32_BYTES + narrow) * counts.total,
         optimizer=2 * FLOAT32_BYTES * counts.total,
-        activations=activation_bytes_per_token(config, dtype_bytes) * tokens,
+        activations=kept * tokens,
         loss=scores + output_layer + 2 * dtype_bytes * tokens * config.hidden_size,
     )
 
 
-def activation_bytes_per_token(config: ModelConfig, dtype_bytes: float = BFLOAT16_BYTES) -> float:
+def activation_bytes_per_token(
+    config: ModelConfig, dtype_bytes: float = BFLOAT16_BYTES, *, stored_length: int = 0
+) -> float:
     """Bytes the forward pass keeps for the backward pass, for each token, without recomputation.
 
     Counted from the model's own operations, s = `dtype_bytes`. A norm over n numbers keeps its input in float32 (4n) and
@@ -181,14 +185,15 @@ def activation_bytes_per_token(config: ModelConfig, dtype_bytes: float = BFLOAT1
     gk; the input of q, k, v (sd) and of the feed-forward layer (sd); queries, keys, values and the mixed
     values, these in two orders of their axes (s(3h + 2g)k), with a float32 for each head; and 4 times f of the feed-forward layer (gate, activated gate, up, their
     product). A token in a mixture keeps that, its own input and its output for each expert that works on it, besides
-    the router's scores. Attention that never stores its T × T weights is assumed (Dao et al. 2022, "FlashAttention").
-    Norms and the order of parts are this model's: Korthikanti et al. 2022, "Reducing Activation Recomputation in Large
+    the router's scores. Attention is taken not to store its T × T weights (Dao et al. 2022, "FlashAttention"); where it
+    does, `stored_length` = T adds sh · T for each layer. Norms and the order of parts are this model's: Korthikanti et al. 2022, "Reducing Activation Recomputation in Large
     Transformer Models", section 4.1, count GPT's.
     """
     s, width, head = dtype_bytes, config.hidden_size, config.head_size
     heads, groups = config.num_attention_heads, config.num_key_value_heads
     norm = FLOAT32_BYTES + s
     layer = 2 * norm * width + 2 * s * width + s * (3 * heads + 2 * groups) * head + FLOAT32_BYTES * heads
+    layer += s * heads * stored_length
     if config.qk_norm:
         layer += norm * (heads + groups) * head
     if config.use_moe:

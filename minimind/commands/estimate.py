@@ -1,4 +1,4 @@
-"""``minimind estimate``: what a training run would take on this machine, from a few real steps."""
+"""``minimind estimate``: what a training run would take on this machine, from a few real steps, or anywhere, on paper."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from minimind import paths
 from minimind.commands.columns import in_columns
+from minimind.commands.on_paper import add_paper_flags, refuse_paper_flags, run_on_paper
 from minimind.commands.output import Output
 from minimind.commands.training_flags import OBJECTIVES, add_training_flags, training_config
+from minimind.declaration import nearest
+from minimind.errors import UserError
 from minimind.figures import quantity, rough_duration, size
 
 if TYPE_CHECKING:
@@ -19,16 +22,27 @@ if TYPE_CHECKING:
 def register(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     parser = subparsers.add_parser("estimate", help="what a run would take / 预估一次训练的开销")
-    parser.add_argument("objective", choices=OBJECTIVES, help="training method / 训练方法")
+    parser.add_argument(
+        "objective",
+        nargs="*",
+        metavar="OBJECTIVE",
+        help=f"training method: {', '.join(OBJECTIVES)}; with --on-paper presets instead / "
+        "训练方法；加 --on-paper 时改为预设名",
+    )
     parser.add_argument(
         "--seconds", type=float, default=4.0, metavar="FLOAT", help="most time to measure / 测量的最长秒数 (4.0)"
     )
+    add_paper_flags(parser)
     add_training_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
-    """Measure and tell."""
+    """Measure, or calculate, and tell."""
+    if arguments.on_paper:
+        return run_on_paper(arguments, output)
+    refuse_paper_flags(arguments)
+    arguments.objective = _one_objective(arguments.objective)
     config = training_config(arguments)
     from minimind.hardware import keep_freed_memory, wait_without_spinning
 
@@ -39,6 +53,21 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     found = estimate(config, paths.cache() / "estimates", arguments.seconds)
     output.emit(asdict(found), _text(found, output))
     return 0
+
+
+def _one_objective(given: list[str]) -> str:
+    """The objective that was named. Raises UserError for none, several or an unknown one."""
+    known = ", ".join(OBJECTIVES)
+    if len(given) != 1:
+        raise UserError(f"estimate: name one objective of {known}", f"estimate：请给出一种训练方法：{known}")
+    (name,) = given
+    if name not in OBJECTIVES:
+        guess = nearest(name, dict.fromkeys(OBJECTIVES))
+        raise UserError(
+            f"objective: there is no {name!r}{guess}: use one of {known}",
+            f"训练方法：没有 {name!r}{guess}：可用 {known}",
+        )
+    return name
 
 
 def _text(found: Estimate, output: Output) -> str:

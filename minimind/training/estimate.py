@@ -14,9 +14,12 @@ from typing import NamedTuple
 import torch
 
 from minimind import paths
-from minimind.config import TrainConfig
+from minimind.benchmarks.ceilings import Ceilings
+from minimind.config import SampleConfig, TrainConfig
 from minimind.data.catalogue import EMBEDDED, resolve
 from minimind.hardware import peak_memory
+from minimind.inference.engine import LARGE, Engine
+from minimind.scale import decode_bytes_per_token, training_flops_per_token
 from minimind.training.evaluate import first_tokens, held_out, samples
 from minimind.training.loop import SAMPLE_TOKENS, Job
 from minimind.training.prepare import build_job
@@ -31,6 +34,8 @@ _SAMPLE_BYTES = 600_000
 _START_SECONDS = 3.0
 """What a process takes to load torch and the tokens."""
 _LEAST_STEPS = 10
+_PROMPT_TOKENS = 32
+_WRITTEN_TOKENS = 64
 
 
 class Probe(NamedTuple):
@@ -140,6 +145,60 @@ def estimate(config: TrainConfig, cache: Path, seconds: float = PROBE_SECONDS) -
         device=job.surroundings.device,
         dtype=job.surroundings.dtype,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What this machine really does with a model, and which share of its own ceilings that is.
+
+    `training_share` is the model FLOP utilisation: operations a second that training needs (`training_flops_per_token`)
+    over what the machine multiplies in that type. `decode_share` is bytes a second that writing reads
+    (`decode_bytes_per_token`) over what it reads from memory; above 1 where the weights stay in the caches.
+    """
+
+    training_tokens_per_second: float
+    training_dtype: str
+    training_share: float
+    decode_tokens_per_second: float
+    decode_dtype: str
+    decode_share: float
+
+
+def measure_against_ceilings(
+    config: TrainConfig, cache: Path, ceilings: Ceilings, seconds: float = PROBE_SECONDS
+) -> Measured:
+    """Train (about `seconds`) and write with what `config` asks for, and compare with the machine's `ceilings`.
+
+    Raises UserError for what a run would refuse too.
+    """
+    job, _ = build_job(config, cache=cache, embedded_bytes=round(_embedded_bytes(config)))
+    probed = probe(job, seconds)
+    training_dtype = job.precision.dtype
+    trained = probed.tokens_per_update / probed.update
+    # As a chat would hold it: small models in float32, large ones in the type the hardware is fast in.
+    decode_dtype = torch.float32 if job.model.parameter_count() < LARGE else training_dtype
+    written = writing_speed(Engine(job.model.eval().to(job.precision.device, decode_dtype), job.tokenizer))
+    read = decode_bytes_per_token(job.model.config, decode_dtype.itemsize, _PROMPT_TOKENS + _WRITTEN_TOKENS // 2)
+    products = ceilings.matmul_float32 if training_dtype == torch.float32 else ceilings.matmul_bfloat16
+    return Measured(
+        training_tokens_per_second=trained,
+        training_dtype=str(training_dtype).removeprefix("torch."),
+        training_share=trained * training_flops_per_token(job.model.config, config.sequence_length) / products,
+        decode_tokens_per_second=written,
+        decode_dtype=str(decode_dtype).removeprefix("torch."),
+        decode_share=written * read / ceilings.memory_read,
+    )
+
+
+def writing_speed(engine: Engine) -> float:
+    """Tokens a second with one sequence: by the median time between two tokens, after a text that is not counted."""
+    engine.stop_ids = frozenset()
+    config = SampleConfig(temperature=0.0, max_new_tokens=_WRITTEN_TOKENS)
+    prompt = [token % engine.tokenizer.vocab_size for token in range(40, 40 + _PROMPT_TOKENS)]
+    times: list[float] = []
+    for _ in range(2):
+        times = [token.seconds for token in engine.generate(prompt, config)]
+    return 1 / statistics.median(later - earlier for earlier, later in itertools.pairwise(times))
 
 
 def _embedded_bytes(config: TrainConfig) -> float:

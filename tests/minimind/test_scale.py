@@ -22,6 +22,7 @@ from minimind.scale import (
     training_flops_per_token,
     training_memory,
 )
+from minimind.training.attention import document_mask, install_fast_attention
 from minimind.training.loss import summed_cross_entropy
 from minimind.training.optim import Optimizer
 
@@ -162,7 +163,7 @@ def test_the_cache_has_the_size_of_the_real_one() -> None:
         assert real == kv_cache_bytes(config, 40, 3)
 
 
-def saved_bytes(model: MiniMind, tokens: Tensor) -> int:
+def saved_bytes(model: MiniMind, tokens: Tensor, mask: Tensor | None = None) -> int:
     """What the forward pass keeps for the backward pass besides the parameters, each storage counted once."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
@@ -174,7 +175,7 @@ def saved_bytes(model: MiniMind, tokens: Tensor) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model.hidden(tokens)
+        model.hidden(tokens, mask=mask)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
@@ -187,6 +188,18 @@ def test_activations_are_what_autograd_keeps(name: str, dtype: torch.dtype) -> N
     tokens = torch.randint(0, config.vocab_size, (4, 64))
     expected = activation_bytes_per_token(config, dtype.itemsize) * tokens.numel()
     assert saved_bytes(model, tokens) == pytest.approx(expected, rel=0.05)
+
+
+def test_attention_that_stores_its_weights_is_counted_too() -> None:
+    config = CONFIGS["dense"]
+    model = MiniMind(config).to(torch.bfloat16).train()
+    assert install_fast_attention(model, torch.bfloat16, torch.device("cpu"))
+    tokens = torch.randint(0, config.vocab_size, (4, 128))
+    mask = document_mask(torch.zeros_like(tokens))
+    expected = activation_bytes_per_token(config, 2, stored_length=128) * tokens.numel()
+    assert saved_bytes(model, tokens, mask) == pytest.approx(expected, rel=0.05)
+    whole, plain = (training_memory(config, 4, 128, stored_attention=stored) for stored in (True, False))
+    assert whole.activations - plain.activations == 2 * 3 * 4 * 128 * tokens.numel()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
