@@ -10,6 +10,8 @@ import re
 from functools import lru_cache
 
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{")
+_FUNCTION = re.compile(r"\\(ln|log|exp|sin|cos|tan|max|min)(?![A-Za-z])\s*(?=[A-Za-z0-9\\])(?!\\[,;])")
+_SIGN = re.compile(r"(?<=\S) *(=|\\(?:approx|le|ge|to|cdot|odot)(?![A-Za-z])|(?<= )[-+](?= )) *(?=\S)")
 _LEFTOVERS = {r"\lVert": r"\|", r"\rVert": r"\|", r"\operatorname": r"\mathrm", r"\left": "", r"\right": ""}
 
 
@@ -31,7 +33,7 @@ def inline_formula(tex: str) -> str:
 
 def _rows(tex: str) -> tuple[str, ...]:
     """What TeXicode draws, all rows of one width; nothing where it cannot be trusted."""
-    source = tex.strip()
+    source = _spaced(tex.strip())
     for unknown, known in _LEFTOVERS.items():
         source = re.sub(re.escape(unknown) + r"(?![A-Za-z])", known.replace("\\", r"\\"), source)
     try:
@@ -45,6 +47,19 @@ def _rows(tex: str) -> tuple[str, ...]:
         return ()
     width = max(len(row) for row in rows)
     return tuple(row.ljust(width) for row in rows)
+
+
+def _spaced(tex: str) -> str:
+    """`tex` with the thin spaces that TeXicode leaves out: after a function's name, around signs outside braces."""
+    pieces, depth, start = [], 0, 0
+    for index, character in enumerate([*tex, ""]):
+        deeper = depth + (character == "{") - (character == "}")
+        if character == "" or (depth == 0) != (deeper == 0):
+            piece = tex[start:index]
+            pieces.append(_SIGN.sub(r"\\,\1\\,", piece).replace(", ", r",\,") if depth == 0 else piece)
+            start = index
+        depth = deeper
+    return _FUNCTION.sub(r"\\\1\\,", "".join(pieces))
 
 
 def _linear(tex: str) -> str:

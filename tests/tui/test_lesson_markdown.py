@@ -89,7 +89,7 @@ def test_html_is_text_and_dollars_may_be_prices() -> None:
 async def test_a_page_is_drawn(size: tuple[int, int]) -> None:
     app = PageApp(LESSON)
     async with app.run_test(size=size) as pilot:
-        await until_shown(pilot, "RMSNorm(x)=", "no html", "def forward")
+        await until_shown(pilot, "RMSNorm(x) = ", "no html", "def forward")
         text = text_of(app)
         sentence = "这就是关键。然后我们看 a/b，其中 xᵢ 是输入，换行不应有空格。An English line goes on."
         assert "".join(sentence.split()) in "".join(text.split())
