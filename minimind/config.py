@@ -306,6 +306,13 @@ class TrainConfig(Config):
         choices=("auto", "float32", "bfloat16"),
         advanced=True,
     )
+    compile: str = setting(
+        "auto",
+        "what is compiled: our own kernels (CPU), the model by torch.compile, or nothing",
+        "编译什么：自带的内核（CPU）、用 torch.compile 编译模型，或不编译",
+        choices=("auto", "kernels", "torch", "off"),
+        advanced=True,
+    )
     threads: int | None = setting(
         None, "CPU threads (none: all cores)", "CPU 线程数（none：全部核心）", low=1, high=1024, advanced=True
     )

@@ -19,11 +19,12 @@ from minimind.events import Alert, Event, Mark, Note, Progress, Scalars, Text
 from minimind.hardware import memory_in_use
 from minimind.model.transformer import MiniMind
 from minimind.training import checkpoint
+from minimind.training.acceleration import COMPILING, Precision
 from minimind.training.control import Control
 from minimind.training.evaluate import first_tokens, held_out, samples
 from minimind.training.objective import Objective
 from minimind.training.state import State, Surroundings, checkpoint_files, restore
-from minimind.training.update import Precision, Update, Updater, to_device
+from minimind.training.update import Update, Updater, to_device
 
 MOST_NOT_FINITE = 3
 """Updates in a row that may be left out because a loss or a gradient is no number."""
@@ -129,6 +130,8 @@ class Trainer:
         state = self.state
         details = {"steps": state.steps, "parameters": self.job.model.parameter_count()}
         self._record.record(Mark("started", state.step, details | asdict(self.job.surroundings)))
+        if self.updater.compile(state.steps - state.step):
+            self._record.record(Progress(state.step, state.steps, COMPILING))
         self._began = time.monotonic()
         try:
             if state.step == 0:

@@ -17,14 +17,13 @@ from minimind.data.catalogue import EMBEDDED
 from minimind.data.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 from minimind.errors import UserError
 from minimind.events import Text
-from minimind.hardware import choose_device, choose_dtype
 from minimind.interop.opening import open_any
 from minimind.model.locate import locate_model
 from minimind.model.transformer import MiniMind
+from minimind.training.acceleration import Tell, choose_precision
 from minimind.training.loop import Job
 from minimind.training.objective import find_objective
 from minimind.training.state import Surroundings
-from minimind.training.update import Precision
 
 ReportProgress = Callable[[int, int | None], None]
 
@@ -36,17 +35,18 @@ def build_job(
     start: Path | None = None,
     progress: ReportProgress | None = None,
     embedded_bytes: int | None = None,
+    tell: Tell | None = None,
 ) -> tuple[Job, list[Text]]:
     """Make ready what `config` asks for; also returns notes a person should see.
 
     `start` is a checkpoint to take model and tokenizer from in place of `config.model` (a resumed run's own).
     `progress(done, total)` counts bytes of data while they are tokenised; `embedded_bytes` replaces the size asked for.
+    `tell` hears of other work that takes a while.
     Seeds the global random generators. Raises UserError for whatever does not fit together.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    device = choose_device(config.device)
-    precision = Precision(device, choose_dtype(config.dtype, device))
+    precision, slower = choose_precision(config, tell)
     objective = find_objective(config.objective)
     random.seed(config.seed)
     torch.manual_seed(config.seed)
@@ -63,10 +63,11 @@ def build_job(
     )
     batch_size, reduced = packing.fit_batch_size(data.train, config.batch_size, config.sequence_length)
     surroundings = Surroundings(
-        device=str(device),
+        device=str(precision.device),
         dtype=str(precision.dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
         data=data.train.fingerprint,
+        kernels="ours" if precision.kernels is not None else "torch",
     )
     job = Job(
         config=config.replace(batch_size=batch_size),
@@ -79,7 +80,7 @@ def build_job(
         surroundings=surroundings,
         metadata=metadata,
     )
-    return job, [*notes, *data.notes, *([reduced] if reduced else [])]
+    return job, [*notes, *data.notes, *(note for note in (slower, reduced) if note is not None)]
 
 
 def _starting_point(config: TrainConfig, start: Path | None) -> tuple[MiniMind, Tokenizer, dict[str, Any], list[Text]]:

@@ -61,6 +61,7 @@ class Surroundings:
     dtype: str
     threads: int
     data: str
+    kernels: str = "torch"
     torch: str = field(default_factory=lambda: str(torch.__version__))
 
     def differences(self, earlier: Mapping[str, Any]) -> Text | None:

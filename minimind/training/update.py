@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from minimind.config import TrainConfig
 from minimind.data.packing import Batch, Position
 from minimind.data.shards import TokenDataset
 from minimind.model.transformer import MiniMind
-from minimind.training.attention import install_fast_attention
+from minimind.training.acceleration import Precision, accelerate, compile_model
 from minimind.training.evaluate import counted
 from minimind.training.objective import Objective
 from minimind.training.optim import Optimizer, learning_rate_share
@@ -36,34 +36,32 @@ class Update(NamedTuple):
     position: Position
 
 
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """Where and in what the gradients are computed."""
-
-    device: torch.device
-    dtype: torch.dtype
-
-
 class Updater:
     """Holds a model, its optimiser and its stream of batches, and takes one step after another."""
 
     def __init__(
         self, model: MiniMind, objective: Objective, data: TokenDataset, config: TrainConfig, precision: Precision
     ) -> None:
-        """`model` holds float32 weights; it is moved to the device. Batches begin at the start of the data."""
+        """`model` holds float32 weights; it is moved to the device. Batches begin at the start of the data.
+
+        `working` is the model that computes: with the trained one's weights, or roundings of them in bfloat16.
+        """
         self.config = config
         self.objective = objective
         self.device = precision.device
         self.optimizer = Optimizer(model.to(precision.device), config, precision.dtype)
-        install_fast_attention(self.optimizer.working, precision.dtype, precision.device)
+        self.working = accelerate(self.optimizer.working, precision, shared=self.optimizer.model)
+        self._compile_from = precision.compile_from
         self._data = data
         self._batches: Iterator[Batch] = iter(())
         self.seek(None)
 
-    @property
-    def working(self) -> MiniMind:
-        """The model that computes: the trained one, or its copy in bfloat16."""
-        return self.optimizer.working
+    def compile(self, steps: int) -> bool:
+        """Let torch.compile have the model if that pays for `steps` more steps; returns whether it does."""
+        if self._compile_from is None or steps < self._compile_from:
+            return False
+        compile_model(self.working)
+        return True
 
     def seek(self, position: Position | None) -> None:
         """Let the data go on from `position`."""

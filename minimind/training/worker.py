@@ -62,14 +62,15 @@ class Worker:
 
     def train(self) -> Verdict:
         """Prepare, resume if there is something to resume, and train."""
-        self._recorder.record(Progress(0, None, Text("loading torch", "正在加载 torch")))
+        self._tell(Text("loading torch", "正在加载 torch"))
         from minimind.training.estimate import planned_steps
         from minimind.training.loop import Trainer
         from minimind.training.prepare import build_job
 
         config = RunView(self._directory).config
         start = self._newest_checkpoint()
-        job, notes = build_job(config, cache=paths.cache() / "tokens", start=start, progress=self._on_progress)
+        cache = paths.cache() / "tokens"
+        job, notes = build_job(config, cache=cache, start=start, progress=self._on_progress, tell=self._tell)
         for note in notes:
             self._recorder.record(Note(note))
         steps = 1 if start is not None else planned_steps(job)
@@ -88,6 +89,10 @@ class Worker:
         for problem in problems:
             self._recorder.record(Alert("warning", "damaged-checkpoint", problem.text))
         return found
+
+    def _tell(self, text: Text) -> None:
+        """Report work whose end cannot be foreseen."""
+        self._recorder.record(Progress(0, None, text))
 
     def _on_progress(self, done: int, total: int | None) -> None:
         """Report the tokenising, now and then. Raises _Stopped where a wish to stop has come."""
