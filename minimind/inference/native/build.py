@@ -23,7 +23,7 @@ def load() -> ctypes.CDLL:
         library.workspace_size.restype = ctypes.c_int64
         library.workspace_size.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64]
         library.decode_step.restype = None
-        library.decode_step.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int] + [ctypes.c_void_p] * 2
+        library.decode_step.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int, ctypes.c_int64] + [ctypes.c_void_p] * 2
     except AttributeError as error:
         raise cannot_load(error) from None
     return library

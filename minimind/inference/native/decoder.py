@@ -107,7 +107,7 @@ class NativeDecoder:
             self._workspace = torch.empty(size + 64, dtype=torch.uint8)
         logits = torch.empty(count, self.config.vocab_size)  # [items, vocabulary]
         place = self._workspace.data_ptr()
-        self._library.decode_step(self._team, model, table, count, place + -place % 64, logits.data_ptr())
+        self._library.decode_step(self._team, model, table, count, longest, place + -place % 64, logits.data_ptr())
         return logits
 
 

@@ -19,7 +19,7 @@ _POINTER = ctypes.c_void_p
 class CMatrix(ctypes.Structure):
     """``Matrix``: weights [rows, columns]."""
 
-    _fields_ = [  # noqa: RUF012 (ctypes reads a list)
+    _fields_ = [
         ("values", _POINTER),
         ("scales", _POINTER),
         ("stride", ctypes.c_int64),
@@ -30,13 +30,13 @@ class CMatrix(ctypes.Structure):
 class CExpert(ctypes.Structure):
     """``Expert``: one feed-forward layer."""
 
-    _fields_ = [(name, CMatrix) for name in ("gate", "up", "down")]  # noqa: RUF012
+    _fields_ = [(name, CMatrix) for name in ("gate", "up", "down")]
 
 
 class CLayer(ctypes.Structure):
     """``Layer``: one block."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         *((name, CMatrix) for name in ("query", "key", "value", "output")),
         *((name, _POINTER) for name in ("attention_norm", "feed_forward_norm", "query_norm", "key_norm")),
         ("router", CMatrix),
@@ -51,7 +51,7 @@ _EXPERTS = ("routed", "chosen", "shared", "normalise")
 class CModel(ctypes.Structure):
     """``Model``: everything."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         *((name, ctypes.c_int32) for name in (*_SIZES, *_EXPERTS, "cache_format", "embedding_format")),
         *((name, ctypes.c_float) for name in ("epsilon", "padding")),
         *((name, _POINTER) for name in ("embedding", "cosine", "sine", "norm")),
@@ -63,7 +63,7 @@ class CModel(ctypes.Structure):
 class CItem(ctypes.Structure):
     """``Item``: a token to be read."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("cache", _POINTER),
         ("capacity", ctypes.c_int64),
         ("token", ctypes.c_int32),

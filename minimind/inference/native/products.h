@@ -12,8 +12,9 @@
 #include "model.h"
 
 #define LANES 16
-#define GROUP 32        /* neighbours in an input vector, and in a row of 4-bit weights, that share a scale */
-#define BLOCK 128       /* rows of quantised weights are padded with zeros to a multiple of this */
+#define GROUP 32   /* neighbours in an input vector, and in a row of 4-bit weights, that share a scale */
+#define BLOCK 128  /* rows of quantised weights are padded with zeros to a multiple of this */
+#define AHEAD 6144 /* bytes from what is being read to what is asked for meanwhile: the processor alone asks too late */
 
 typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
@@ -44,10 +45,27 @@ static inline uint16_t narrow(float value) {
     return (uint16_t)((word + 0x7fff + (word >> 16 & 1)) >> 16);
 }
 
+typedef float Eight __attribute__((vector_size(32)));
+typedef float Four __attribute__((vector_size(16)));
+
+/* By halves, so that additions do not wait for one another. */
 static inline float sum(Floats lanes) {
-    float total = 0;
-    for (int lane = 0; lane < LANES; lane++) total += lanes[lane];
-    return total;
+    struct {
+        Eight low, high;
+    } halves;
+    struct {
+        Four low, high;
+    } quarters;
+    memcpy(&halves, &lanes, sizeof lanes);
+    Eight eight = halves.low + halves.high;
+    memcpy(&quarters, &eight, sizeof eight);
+    Four four = quarters.low + quarters.high;
+    return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+/* Ask for the `size` bytes that will be wanted a little after those at `from`. */
+static inline __attribute__((always_inline)) void ahead(const void *from, int64_t size) {
+    for (int64_t line = 0; line < size; line += 64) __builtin_prefetch((const char *)from + AHEAD + line, 0, 3);
 }
 
 /* Four sums side by side, because one would wait for each addition to end before the next. */
@@ -56,6 +74,7 @@ static inline float sum(Floats lanes) {
         Floats a = {0}, b = {0}, c = {0}, d = {0};                                                       \
         int64_t i = 0;                                                                                   \
         for (; i + 4 * LANES <= count; i += 4 * LANES) {                                                 \
+            ahead(weights + i, 4 * LANES * sizeof(TYPE));                                                \
             a += LOAD(weights + i) * load_floats(x + i);                                                 \
             b += LOAD(weights + i + LANES) * load_floats(x + i + LANES);                                 \
             c += LOAD(weights + i + 2 * LANES) * load_floats(x + i + 2 * LANES);                         \
@@ -160,6 +179,7 @@ static float dot_int8(const int8_t *weights, const Input *x, int64_t count) {
     const __m512i shift = _mm512_set1_epi8((char)0x80);
     __m512 a = _mm512_setzero_ps(), b = a;
     for (int64_t i = 0; i < count; i += 128) {
+        ahead(weights + i, 128);
         __m512i first = _mm512_xor_si512(_mm512_loadu_si512(weights + i), shift);
         __m512i second = _mm512_xor_si512(_mm512_loadu_si512(weights + i + 64), shift);
         a = partial(a, first, x, i, _mm512_loadu_ps(x->scales + i / 4));
@@ -174,6 +194,7 @@ static float dot_int4(const uint8_t *weights, const uint16_t *scales, const Inpu
     const __m512i late = _mm512_add_epi32(early, _mm512_set1_epi32(2));
     __m512 a = _mm512_setzero_ps(), b = a;
     for (int64_t i = 0; i < count; i += BLOCK) {
+        ahead(weights + i / 2, 64);
         __m512i both = _mm512_loadu_si512(weights + i / 2);
         __m128i four = _mm_slli_epi32(_mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)(scales + i / GROUP))), 16);
         __m512 wide = _mm512_castps128_ps512(_mm_castsi128_ps(four));

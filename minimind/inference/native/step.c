@@ -7,18 +7,21 @@
  *   - one parallel region a step; whatever is small (norms, quantised inputs, the router) every thread computes for
  *     itself, which is cheaper than waiting for another thread to share it;
  *   - threads take rows in chunks as they become free, so a core that another program wants delays nobody;
- *   - waiting threads look for a few microseconds and then sleep; between two steps they sleep.
+ *   - a waiting thread looks for some 50 microseconds and then sleeps, within a step and after it: quick where tokens
+ *     follow each other at once, and no core is kept busy where they do not.
  * A product of a row and an item is always summed in the same order. So the result depends neither on the number of
  * threads nor on which other items are in the step. Not-a-numbers stay what they are: compile without -ffast-math.
  * Products are in products.h, threads in team.h. */
 #include "products.h"
 #include "team.h"
 
-#define CHUNK_BYTES 32768
+#define LONG_RUN 131072 /* bytes */
 
-static int64_t chunk_of(const Matrix *matrix) {
-    int64_t rows = CHUNK_BYTES / (matrix->stride ? matrix->stride : 1);
-    return rows < 1 ? 1 : rows;
+/* Rows to take at once: enough that memory is read in long runs, few enough that the threads end together. */
+static int64_t chunk_of(const Team *team, const Matrix *matrix, int64_t rows) {
+    int64_t bytes = rows * matrix->stride / (team->threads * 4);
+    int64_t chunk = (bytes < LONG_RUN ? bytes : LONG_RUN) / (matrix->stride ? matrix->stride : 1);
+    return chunk < 1 ? 1 : chunk;
 }
 
 /* --- the step ---------------------------------------------------------------------------------------------------- */
@@ -163,7 +166,7 @@ static void attention(Team *team, Buffers *at, int layer, int loop) {
         normalise(at->stream + (int64_t)i * model->hidden, here->attention_norm, model->epsilon, model->hidden,
                   at->normal + (int64_t)i * model->hidden);
     prepare(at->inputs, at->normal, count, model->hidden, here->query.format);
-    for (Span span; take(team, loop, rows, chunk_of(&here->query), &span);)
+    for (Span span; take(team, loop, rows, chunk_of(team, &here->query, rows), &span);)
         for (int64_t row = span.start; row < span.end; row++) {
             const Matrix *matrix = row < queries ? &here->query : row < queries + keys ? &here->key : &here->value;
             int64_t inside = row < queries ? row : row < queries + keys ? row - queries : row - queries - keys;
@@ -185,7 +188,7 @@ static void attention(Team *team, Buffers *at, int layer, int loop) {
         }
     barrier(team);
     prepare(at->inputs, at->mixed, count, queries, here->output.format);
-    for (Span span; take(team, loop + 3, model->hidden, chunk_of(&here->output), &span);)
+    for (Span span; take(team, loop + 3, model->hidden, chunk_of(team, &here->output, model->hidden), &span);)
         for (int64_t row = span.start; row < span.end; row++)
             for (int i = 0; i < count; i++)
                 at->stream[(int64_t)i * model->hidden + row] += dot(&here->output, row, &at->inputs[i]);
@@ -227,7 +230,7 @@ static void feed_forward(Team *team, Buffers *at, int layer, int loop) {
     for (int64_t i = 0; i < uses; i++) at->choices[i] = 0, at->weights[i] = 1;
     for (int64_t i = 0; i < count && model->routed; i++)
         choose(model, here, &at->inputs[i], at->scores, at->choices + i * ways, at->weights + i * ways);
-    for (Span span; take(team, loop + 4, wide, chunk_of(&here->experts->gate), &span);) {
+    for (Span span; take(team, loop + 4, wide, chunk_of(team, &here->experts->gate, wide), &span);) {
         for (int64_t row = span.start; row < span.end; row++)
             for (int64_t use = 0; use < uses; use++) {
                 const Expert *expert = &here->experts[at->choices[use]];
@@ -240,7 +243,7 @@ static void feed_forward(Team *team, Buffers *at, int layer, int loop) {
     }
     barrier(team);
     prepare(at->inputs, at->gate, uses, wide, here->experts->down.format);
-    for (Span span; take(team, loop + 5, model->hidden, chunk_of(&here->experts->down), &span);)
+    for (Span span; take(team, loop + 5, model->hidden, chunk_of(team, &here->experts->down, model->hidden), &span);)
         for (int64_t row = span.start; row < span.end; row++)
             for (int64_t use = 0; use < uses; use++)
                 at->stream[use / ways * model->hidden + row] +=
@@ -250,12 +253,9 @@ static void feed_forward(Team *team, Buffers *at, int layer, int loop) {
 
 static void step(Team *team, int thread) {
     const Model *model = team->model;
-    int count = team->count, positions = 0;
+    int count = team->count;
     Buffers at = {0};
-    for (int i = 0; i < count; i++) positions = team->items[i].position >= positions ? team->items[i].position + 1 : positions;
-    divide(model, count, positions, team->threads, thread, team->workspace, &at, 1);
-    if (thread == 0) embed(model, team->items, count, at.stream);
-    barrier(team);
+    divide(model, count, team->positions, team->threads, thread, team->workspace, &at, 1);
     for (int layer = 0; layer < model->layers; layer++) {
         attention(team, &at, layer, layer * 6);
         feed_forward(team, &at, layer, layer * 6);
@@ -264,7 +264,7 @@ static void step(Team *team, int thread) {
         normalise(at.stream + (int64_t)i * model->hidden, model->norm, model->epsilon, model->hidden,
                   at.normal + (int64_t)i * model->hidden);
     prepare(at.inputs, at.normal, count, model->hidden, model->output.format);
-    for (Span span; take(team, model->layers * 6, model->vocabulary, chunk_of(&model->output), &span);)
+    for (Span span; take(team, model->layers * 6, model->vocabulary, chunk_of(team, &model->output, model->vocabulary), &span);)
         for (int64_t row = span.start; row < span.end; row++)
             for (int i = 0; i < count; i++)
                 team->logits[(int64_t)i * model->vocabulary + row] = dot(&model->output, row, &at.inputs[i]);
@@ -276,9 +276,10 @@ static void *serve(void *argument) {
     Team *team = member->team;
     unsigned done = 0;
     for (;;) {
+        for (int look = 0; look < LOOKS && atomic_load(&team->steps) == done; look++) relax();
         pthread_mutex_lock(&team->mutex);
-        while (team->steps == done && !team->quit) pthread_cond_wait(&team->changed, &team->mutex);
-        done = team->steps;
+        while (atomic_load(&team->steps) == done && !team->quit) pthread_cond_wait(&team->changed, &team->mutex);
+        done = atomic_load(&team->steps);
         int quit = team->quit;
         pthread_mutex_unlock(&team->mutex);
         if (quit) return NULL;
@@ -331,16 +332,19 @@ int64_t workspace_size(const Team *team, const Model *model, int count, int64_t 
     return divide(model, count, positions, team->threads, 0, NULL, &unused, 0) - (char *)NULL;
 }
 
-/* Read `count` items; their keys and values go into their caches, their logits [count, vocabulary] into `logits`. */
-void decode_step(Team *team, const Model *model, const Item *items, int count, char *workspace, float *logits) {
+/* Read `count` items at positions below `positions`; their keys and values go into their caches, their logits [count, vocabulary] into `logits`. */
+void decode_step(Team *team, const Model *model, const Item *items, int count, int64_t positions, char *workspace,
+                 float *logits) {
     team->model = model;
     team->items = items;
     team->count = count;
+    team->positions = positions;
     team->workspace = workspace;
     team->logits = logits;
     for (int i = 0; i < team->counter_count; i++) atomic_store(&team->counters[i], 0);
+    embed(model, items, count, (float *)workspace); /* where `divide` puts the stream; the others may take a while to wake */
     pthread_mutex_lock(&team->mutex);
-    team->steps++;
+    atomic_fetch_add(&team->steps, 1);
     pthread_cond_broadcast(&team->changed);
     pthread_mutex_unlock(&team->mutex);
     step(team, 0);

@@ -1,4 +1,4 @@
-/* A team of threads that works on one step at a time and sleeps between steps. */
+/* A team of threads that works on one step at a time. */
 #ifndef TEAM_H
 #define TEAM_H
 #include <pthread.h>
@@ -21,13 +21,14 @@ struct Team {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     atomic_uint phase, arrived, sleepers; /* of the barrier */
-    unsigned steps;                       /* begun so far; guarded by the mutex */
-    int quit;
+    atomic_uint steps;                    /* begun so far */
+    int quit;                             /* guarded by the mutex */
     atomic_llong *counters; /* the next row to be taken, one for each parallel loop of a step */
     int counter_count;
     const Model *model;
     const Item *items;
     int count;
+    int64_t positions;
     char *workspace;
     float *logits;
 };
