@@ -143,6 +143,14 @@ def _matching(name: str) -> Sequence[Device]:
     return matching
 
 
+def computing_in(dtype: str, places: Sequence[Device]) -> tuple[Device, ...]:
+    """Those of `places` that compute in `dtype` (``auto``: all). Raises UserError where none does."""
+    able = tuple(place for place in places if dtype in ("auto", *place.peak))
+    if not able and places:
+        places[0].dtype(dtype)
+    return able
+
+
 def _plain(name: str) -> str:
     letters = "".join(character for character in name.lower() if character.isalnum())
     for maker in ("nvidia", "geforce", "tesla"):

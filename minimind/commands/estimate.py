@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.on_paper:
         return run_on_paper(arguments, output)
     refuse_paper_flags(arguments)
-    arguments.objective = _one_objective(arguments.objective)
+    arguments.objective = one_objective(arguments.objective)
     config = training_config(arguments)
     from minimind.hardware import keep_freed_memory, wait_without_spinning
 
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _one_objective(given: list[str]) -> str:
+def one_objective(given: list[str]) -> str:
     """The objective that was named. Raises UserError for none, several or an unknown one."""
     known = ", ".join(OBJECTIVES)
     if len(given) != 1:

@@ -18,6 +18,7 @@ from minimind.devices import (
     Forecast,
     Range,
     Work,
+    computing_in,
     expected_shares,
     find_devices,
     forecast,
@@ -106,7 +107,7 @@ def run_on_paper(arguments: argparse.Namespace, output: Output) -> int:
         price_per_hour=arguments.price_per_hour,
     )
     elsewhere = [name for name in names.split(",") if name.strip().lower() != HERE]
-    places = _able(find_devices(",".join(elsewhere)), work.dtype) if elsewhere else ()
+    places = computing_in(work.dtype, find_devices(",".join(elsewhere))) if elsewhere else ()
     rows = [Row(name, config, forecast(config, place, work)) for name, config in configs.items() for place in places]
     if len(elsewhere) < len(names.split(",")):
         rows += _rows_here(configs, work, asked, output, arguments.seconds)
@@ -117,14 +118,6 @@ def run_on_paper(arguments: argparse.Namespace, output: Output) -> int:
     else:
         output.emit({}, _text(rows, work, output.language))
     return 0
-
-
-def _able(places: Sequence[Device], dtype: str) -> Sequence[Device]:
-    """Those that compute in `dtype`. Raises UserError where none does."""
-    able = [place for place in places if dtype in ("auto", *place.peak)]
-    if not able:
-        places[0].dtype(dtype)
-    return able
 
 
 def _rows_here(

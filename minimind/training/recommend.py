@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind import hub
-from minimind.config import MODEL_PRESETS, TrainConfig, train_preset
+from minimind.config import MODEL_PRESETS, ModelConfig, TrainConfig, train_preset
 from minimind.declaration import read_settings
 from minimind.errors import UserError
 from minimind.interop.configs import model_config
@@ -24,15 +24,23 @@ def preset_of(model: str) -> str | None:
     """
     if model in MODEL_PRESETS:
         return model
-    path = locate_model(model)
-    path = (path if path.is_dir() else path.parent) / CONFIG
-    if not path.is_file():
-        return None
-    config = model_config(read_settings(path), str(path))
+    config = architecture_of(model)
     for name, preset in MODEL_PRESETS.items():
-        if config.replace(vocab_size=preset.vocab_size) == preset:
+        if config is not None and config.replace(vocab_size=preset.vocab_size) == preset:
             return name
     return None
+
+
+def architecture_of(model: str) -> ModelConfig | None:
+    """The architecture of a preset, or of the checkpoint or run that `model` means; None where no file tells it.
+
+    Raises UserError where there is no such model.
+    """
+    if model in MODEL_PRESETS:
+        return MODEL_PRESETS[model]
+    path = locate_model(model)
+    path = (path if path.is_dir() else path.parent) / CONFIG
+    return model_config(read_settings(path), str(path)) if path.is_file() else None
 
 
 def recommended_config(objective: str, given: Mapping[str, Any]) -> TrainConfig:

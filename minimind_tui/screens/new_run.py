@@ -19,15 +19,17 @@ from textual.widgets import Button, Input
 
 from minimind import paths
 from minimind.config import MODEL_PRESETS, TrainConfig
+from minimind.devices import Work, computing_in, devices
 from minimind.errors import UserError
 from minimind.events import Text
 from minimind.figures import quantity, rough_duration, size
 from minimind.safe_text import clean_line
-from minimind.training.recommend import DEFAULT_MODEL, recommended_config
+from minimind.training.recommend import DEFAULT_MODEL, architecture_of, recommended_config
 from minimind_tui import estimate_client, supervisor
 from minimind_tui.estimate_client import Estimated
 from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.screens.model_picker import ModelPicker
+from minimind_tui.screens.on_paper import OnPaperDialog
 from minimind_tui.widgets.config_form import ConfigForm
 from minimind_tui.widgets.line import Line
 from minimind_tui.widgets.spoken_button import SpokenButton
@@ -66,6 +68,7 @@ class NewRunScreen(MiniMindScreen):
         Binding("m,ctrl+t", "more", "new_run.key.more"),
         Binding("o,ctrl+o", "model", "new_run.key.model"),
         Binding("e,ctrl+r", "measure", "new_run.key.measure"),
+        Binding("p,ctrl+g", "on_paper", "new_run.key.on_paper"),
     ]
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
@@ -233,6 +236,23 @@ class NewRunScreen(MiniMindScreen):
         """Measure again."""
         if not self._wrong:
             self._measure(0.0)
+
+    @work(group="on_paper", exclusive=True)
+    async def action_on_paper(self) -> None:
+        """Calculate what these settings would take on other devices."""
+        config = self._config
+        tokens = None if self._found is None else self._found.tokens
+        try:
+            architecture = await asyncio.to_thread(architecture_of, config.model)
+        except UserError as error:
+            self.app.tell(error.text, severity="error")
+            return
+        if architecture is None:
+            self.app.tell(self.t("new_run.unknown_size"), severity="warning")
+            return
+        task = Work(config.batch_size, config.sequence_length, tokens, config.sequence_length, config.dtype)
+        places = computing_in(task.dtype, devices())
+        self.app.push_screen(OnPaperDialog(supervisor.model_title(config.model), architecture, places, task))
 
     def action_more(self) -> None:
         """Show all settings, or the main ones."""

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from textual.widgets import Input, Select
+from textual.widgets import Input, Select, Static
 
 from minimind.config import MODEL_PRESETS, TrainConfig
+from minimind.devices import devices
 from minimind.errors import UserError
 from minimind.events import Language
 from minimind.training.checkpoint import write
@@ -20,8 +21,9 @@ from minimind_tui import estimate_client, supervisor
 from minimind_tui.app import MiniMindApp
 from minimind_tui.estimate_client import arguments_for, measure, parse
 from minimind_tui.screens.new_run import NewRunScreen
+from minimind_tui.screens.on_paper import OnPaperDialog
 from minimind_tui.widgets.config_form import ConfigForm
-from tests.tui.driving import text_of, until, until_shown
+from tests.tui.driving import lines_of, text_of, until, until_shown, until_told
 from tests.tui.fake_runs import make_run
 
 SHOWN = {
@@ -177,6 +179,47 @@ async def test_fine_tuning_from_a_checkpoint_that_is_chosen(home: Path) -> None:
         await until_shown(pilot, f"SFT: {directory.name} · step 60 learns to answer", "99 steps")
 
 
+@pytest.mark.parametrize("size", [(80, 24), (40, 10)])
+async def test_what_it_would_take_elsewhere(size: tuple[int, int]) -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await app.show_new_run({"model": "mini", "minutes": 3.0})
+        await until(pilot, lambda: isinstance(app.screen, NewRunScreen) and app.screen._found is not None)
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(app.screen, OnPaperDialog))
+        dialog = app.screen
+        table, notes = (str(dialog.query_one(part, Static).content) for part in (".table", ".notes"))
+        assert [line.split("  ")[0] for line in table.splitlines()[1:]] == [device.name for device in devices()]
+        assert "3.3 M tokens; 16 sequences of 256 tokens" in notes
+        await until_shown(pilot, "On paper: what mini")
+        if size[0] == 80:
+            await until_shown(pilot, "RTX 3060")
+        await pilot.press("end")
+        await pilot.press("f8")
+        await until_shown(pilot, "纸上估算：mini")
+        assert "以上为计算值" in str(dialog.query_one(".notes", Static).content)
+        assert lines_of(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, NewRunScreen))
+
+
+async def test_elsewhere_needs_an_architecture(home: Path) -> None:
+    (home / "bare").mkdir(parents=True)
+    (home / "bare" / "model.safetensors").write_bytes(b"")
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await app.show_new_run()
+        screen = app.screen
+        assert isinstance(screen, NewRunScreen)
+        screen._config = screen._config.replace(model=str(home / "bare"))
+        await pilot.press("p")
+        await until_told(pilot, "without a config.json")
+        screen._config = screen._config.replace(model="nowhere")
+        await pilot.press("p")
+        await until_told(pilot, "no model")
+        assert app.screen is screen
+
+
 async def test_all_settings_and_live_language() -> None:
     app = MiniMindApp(language="en")
     async with app.run_test(size=(100, 50)) as pilot:
@@ -204,6 +247,7 @@ def test_every_setting_reaches_the_child() -> None:
 
     parser = assemble("minimind", "", [estimate.register])
     arguments = parser.parse_args(arguments_for(TrainConfig(steps=3, seed=5, beta1=0.8), "en"))
+    arguments.objective = estimate.one_objective(arguments.objective)
     assert training_config(arguments) == TrainConfig(steps=3, seed=5, beta1=0.8)
 
 
