@@ -14,13 +14,10 @@ from minimind.errors import UserError
 from minimind.lab.tiny import tiny_model
 from minimind.model.cache import Cache
 from minimind.model.transformer import Block, MiniMind
+from minimind.model.variants.arrangement import NormPlace, Order, Residual, ends_of_sandwich
 from minimind.model.variants.blocks import (
-    NormPlace,
-    Order,
     Part,
-    Residual,
     depth_scale,
-    ends_of_sandwich,
     remove_part,
     scale_outputs,
     set_norm_place,

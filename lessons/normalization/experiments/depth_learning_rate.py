@@ -22,7 +22,8 @@ from minimind.data.corpus import pretrain_documents
 from minimind.events import Claim, Event, Heatmap, Note, Progress, Scalars, Table, Text
 from minimind.experiment import Parameter, experiment
 from minimind.model.transformer import MiniMind
-from minimind.model.variants.blocks import NormPlace, set_norm_place
+from minimind.model.variants.arrangement import NormPlace
+from minimind.model.variants.blocks import set_norm_place
 from minimind.model.variants.norms import NormKind, replace_norms
 
 ARMS: dict[str, tuple[NormKind, NormPlace]] = {"none": ("none", "pre"), "post": ("rms", "post"), "pre": ("rms", "pre")}

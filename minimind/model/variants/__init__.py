@@ -3,10 +3,11 @@
 Experiments compare what a part is good for by taking it out or moving it; a learner puts their own part in and trains.
 Every function changes `model` in place. Parameters that stay keep their names and their tensors.
 
-    norms          another norm, none, or a norm after the addition
+    norms          another norm, or none
     positions      no positions, learned ones, sinusoids, ALiBi in place of the rotation
     attention      no causal mask, no scaling, shared projections
     feed_forward   other activations and widths, or none
-    blocks         no residual connection, another order, a part left out
+    blocks         no residual connection, another order, norms elsewhere, a part left out
+    arrangement    which of these go together
     parts          a learner's own module in place of the model's
 """

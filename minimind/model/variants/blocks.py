@@ -5,21 +5,18 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from minimind.errors import UserError
 from minimind.model.cache import LayerCache
 from minimind.model.transformer import Block, MiniMind
+from minimind.model.variants.arrangement import Arrangement, NormPlace, Order, Residual, ends_of_sandwich, refuse
 from minimind.model.variants.parts import Absent, recast
 from minimind.model.variants.positions import set_positions
 
-NormPlace = Literal["pre", "post", "sandwich"]
-Residual = Literal["both", "none", "one"]
-Order = Literal["attention_first", "feed_forward_first", "parallel", "sandwich"]
 Sublayer = Literal["attention", "feed_forward"]
 Part = Literal[
     "attention",
@@ -38,44 +35,6 @@ NAMES: dict[Sublayer, tuple[str, str, str]] = {
     "feed_forward": ("mlp", "post_attention_layernorm", "feed_forward_output_layernorm"),
 }
 """What a block calls a sublayer, the sublayer's norm, and the second norm it has in a sandwich."""
-
-
-@dataclass(frozen=True)
-class Arrangement:
-    """How the parts of a block are put together. Raises UserError for a combination that makes no sense.
-
-    A skip adds a sublayer's input to its output; `around` adds the block's input to the output of both.
-    """
-
-    place: NormPlace = "pre"
-    order: Order = "attention_first"
-    attention_skip: bool = True
-    feed_forward_skip: bool = True
-    around: bool = False
-
-    def __post_init__(self) -> None:
-        if self.order == "parallel":
-            if self.place == "post":
-                _refuse("a parallel block adds once: two norms after it", "并行的块只相加一次：其后无处放两个归一化")
-            if self.around or self.attention_skip != self.feed_forward_skip:
-                _refuse(
-                    "a parallel block has one residual connection: take both or none",
-                    "并行的块只有一条残差连接：请选 both 或 none",
-                )
-        if self.around and self.order == "sandwich":
-            _refuse(
-                "in a sandwich of sublayers no block holds both: there is nothing to lead one residual around",
-                "子层夹心排列中没有同时含两个子层的块：一条残差无处可绕",
-            )
-        if self.around and self.place == "post":
-            _refuse(
-                "post-norm follows an addition, and one residual leaves one for two norms: put them first",
-                "post-norm 跟在相加之后，而单条残差只有一次相加、却有两个归一化：请改用 pre",
-            )
-
-
-def _refuse(en: str, zh: str) -> None:
-    raise UserError(en, zh)
 
 
 class ArrangedBlock(Block):
@@ -187,11 +146,6 @@ def _distribute(blocks: list[ArrangedBlock]) -> None:
             block.sublayers = (block.sublayers[0], *(("feed_forward", owner) for owner in late))
 
 
-def ends_of_sandwich(layers: int) -> int:
-    """How many attentions come first, and how many feed-forwards last: the paper's best of 6 in 16 layers, at least 1."""
-    return max(1, 3 * layers // 8)
-
-
 def set_norm_place(model: MiniMind, place: NormPlace) -> None:
     """Normalise what a sublayer reads (``pre``, as released), what follows its addition (``post``), or reads and writes.
 
@@ -250,7 +204,7 @@ def _without_feed_forward_skip(now: Arrangement) -> Arrangement:
 
 def _with_two_residuals(now: Arrangement) -> Arrangement:
     if now.around:
-        _refuse("the one residual goes around both sublayers: take none", "仅有的残差绕过两个子层：请选 none")
+        refuse("the one residual goes around both sublayers: take none", "仅有的残差绕过两个子层：请选 none")
     return now
 
 
