@@ -54,8 +54,9 @@ class Lab:
     def _run(self) -> None:
         try:
             stream = self._events()
-            _leave_a_core()
+            has_torch = _leave_a_core()
             for event in stream:
+                has_torch = has_torch or _leave_a_core()  # a stream may bring it with its first event
                 self.inbox.put(event)
                 if self._stop.is_set():
                     break
@@ -71,11 +72,13 @@ class Lab:
             self._state = "stopped" if self._stop.is_set() else "finished"
 
 
-def _leave_a_core() -> None:
-    """Where the experiment brought torch: one core stays for the window."""
+def _leave_a_core() -> bool:
+    """Where the experiment brought torch: one core stays for the window. Says whether it has."""
     torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    if torch is None:
+        return False
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    return True
 
 
 def is_busy() -> bool:

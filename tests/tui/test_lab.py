@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from minimind import paths
 from minimind.errors import UserError
-from minimind.events import Event, Heatmap, Note, Progress, Scalars, Table, Text
+from minimind.events import Band, Event, Heatmap, Level, Note, Progress, Scalars, Table, Text
 from minimind_tui import lab
 from minimind_tui.inbox import Inbox
 from minimind_tui.lab import Lab
@@ -29,7 +31,9 @@ def test_points_come_out_in_order_and_what_replaces_itself_once() -> None:
         inbox.put(Heatmap("b", ((0.0,),)))
         inbox.put(Table("t", (), ((number,),)))
         inbox.put(Progress(number, 5))
-    assert len(inbox) == 9
+        inbox.put(Level("c", "floor", number))
+        inbox.put(Band("c", "y", (1.0,), (0.0,), (float(number),)))
+    assert len(inbox) == 11
     drained = inbox.drain()
     assert [event.x for event in drained if isinstance(event, Scalars)] == [0, 1, 2, 3, 4]
     assert drained[5:] == [
@@ -37,6 +41,8 @@ def test_points_come_out_in_order_and_what_replaces_itself_once() -> None:
         Heatmap("b", ((0.0,),)),
         Table("t", (), ((4,),)),
         Progress(4, 5),
+        Level("c", "floor", 4),
+        Band("c", "y", (1.0,), (0.0,), (4.0,)),
     ]
     assert inbox.drain() == []
 
@@ -118,3 +124,22 @@ def test_the_thread_does_not_keep_the_process() -> None:
     assert thread.daemon
     release.set()
     assert work.join(5)
+
+
+@pytest.mark.parametrize("when", ["before", "with the first event"])
+def test_an_experiment_that_brings_torch_leaves_the_window_a_core(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    asked: list[int] = []
+    torch = SimpleNamespace(set_num_threads=asked.append)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(lab.os, "cpu_count", lambda: 4)
+    if when != "before":
+        monkeypatch.delitem(sys.modules, "torch")
+
+    def stream() -> Iterator[Event]:
+        sys.modules["torch"] = torch  # type: ignore[assignment]
+        yield from points(3)
+
+    run = Lab(stream, Inbox())
+    run.start()
+    assert run.join(10)
+    assert asked == [3]
