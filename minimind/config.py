@@ -31,6 +31,7 @@ __all__ = [
     "TRAIN_PRESETS",
     "Config",
     "Declared",
+    "EngineConfig",
     "Field",
     "ModelConfig",
     "SampleConfig",
@@ -354,6 +355,26 @@ class SampleConfig(Config):
     repetition_penalty: float = setting(1.0, "above 1 discourages repeating", "大于 1 会抑制重复", low=0.1, high=10.0)
     max_new_tokens: int = setting(256, "most tokens to write", "最多生成多少词元", low=1, high=1_000_000)
     seed: int | None = setting(None, "makes the draw repeatable", "固定随机种子", low=0, high=2**31 - 1)
+
+    def __post_init__(self) -> None:
+        self._check()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig(Config):
+    """How a model is run: what changes speed and memory, and with quantised weights a little of the quality."""
+
+    dtype: str = setting(
+        "auto",
+        "weights; int8 and int4 are smaller and faster on a CPU, and rounded",
+        "权重格式；int8 和 int4 更小，在 CPU 上更快，但有舍入",
+        choices=("auto", "float32", "bfloat16", "int8", "int4"),
+    )
+    lookup: bool = setting(
+        False,
+        "guess ahead from repeated text: faster, the same output",
+        "从重复的文本中预猜后续：更快，输出不变",
+    )
 
     def __post_init__(self) -> None:
         self._check()

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One place for compiled code in a whole run of the tests, on all its workers."""
+    place = tmp_path_factory.getbasetemp()
+    shared = place.parent if os.environ.get("PYTEST_XDIST_WORKER") else place
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINIMIND_KERNELS", str(shared / "kernels"))
+        yield
 
 
 @pytest.fixture(autouse=True)

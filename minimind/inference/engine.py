@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,44 +16,27 @@ from minimind.data.tokenizer import Tokenizer
 from minimind.events import Text
 from minimind.hardware import choose_device, choose_dtype
 from minimind.inference.messages import check_messages
-from minimind.inference.sample import next_token
+from minimind.inference.native.build import NativeUnavailable
+from minimind.inference.native.decoder import NativeDecoder, uncovered
+from minimind.inference.quantize import QUANTISED, WEIGHT_FORMATS, WeightFormat
+from minimind.inference.speculative import Lookahead, Proposer
+from minimind.inference.writing import Stream, Token, Writing
 from minimind.interop.opening import open_any
 from minimind.model.cache import Cache
 from minimind.model.locate import locate_model
 from minimind.model.probe import watch_attention
 from minimind.model.transformer import MiniMind
 
-Finish = Literal["stop", "length", "cancelled"]
+__all__ = ["Engine", "Stream", "Token"]
+
 PREFILL_CHUNK = 512
 """Prompt tokens between two looks at whether the person has cancelled."""
 LARGE = 20_000_000
 """Parameters from which reading half the bytes a token gains more than converting them costs (measured on a CPU)."""
+AT_ONCE = 8
+"""Tokens that the compiled step reads as fast as torch does, or faster; a longer piece of a prompt is left to torch."""
 CACHE_STEP = 256
 """Caches are allocated in multiples of this many positions, so that a growing conversation seldom needs a new one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One step of writing. The last one of a stream has `finish`.
-
-    `text` is what the token completes (a character may take several tokens, so it can be empty). `probability` is the
-    model's own for this token, before temperature and filters; `alternatives` are the likeliest tokens of that
-    distribution, as labels. `seconds` counts from the request. `attention` has a row for each layer: how much the
-    position that predicted this token looked at each earlier one, averaged over heads (only where asked for). A
-    cancelled stream ends with a token that has neither id nor probability.
-    """
-
-    id: int | None
-    text: str
-    probability: float | None
-    alternatives: tuple[tuple[str, float], ...] = ()
-    seconds: float = 0.0
-    finish: Finish | None = None
-    attention: tuple[tuple[float, ...], ...] = ()
-
-
-Stream: TypeAlias = Generator[Token, None, None]
-"""Tokens as they are written; `close` ends it early."""
 
 
 class Engine:
@@ -77,25 +58,77 @@ class Engine:
         """How many tokens the model read for the latest request."""
         self.stop_ids = frozenset({tokenizer.eos_id, tokenizer.bos_id, model.config.eos_token_id})
         """Tokens that end an answer: the end of a turn or text, and the beginning of a next one."""
+        self.proposer: Proposer | None = None
+        """What guesses the next tokens, so that several can be checked at once; it changes nothing but the speed."""
+        self.drafted = self.accepted = 0
+        """How many tokens of the latest request were guessed, and how many of those were right."""
         self._cache: Cache | None = None
         self._cached: list[int] = []
+        self._native: NativeDecoder | None = None
+        self._is_native = False
 
     @classmethod
     def open(cls, name: str | Path, device: str = "auto", dtype: str = "auto") -> Engine:
-        """Open the model that `name` means to `locate_model`.
+        """Open the model that `name` means to `locate_model`, with weights of `dtype`.
 
-        `dtype` is auto, float32 or bfloat16; auto is bfloat16 where the hardware is fast at it and the model is large
-        enough to gain by it. Raises UserError where there is no such model, or it is damaged, or the device is not
-        there.
+        `dtype` is auto, float32, bfloat16, int8 or int4; auto is bfloat16 where the hardware is fast at it and the model
+        is large enough to gain by it, else float32. On a CPU tokens are written by the compiled step where there is
+        one, in the metadata's ``notes`` is why not. int8 and int4 are for that step: prompts are read with the weights
+        of auto, and where there is no step, those write too. Raises UserError where there is no such model, or it is
+        damaged, or the device is not there.
         """
         chosen = choose_device(device)
+        wish = "auto" if dtype in QUANTISED else dtype
 
         def precision(config: ModelConfig) -> torch.dtype:
             small = config.parameter_count() < LARGE
-            return torch.float32 if dtype == "auto" and small else choose_dtype(dtype, chosen)
+            return torch.float32 if wish == "auto" and small else choose_dtype(wish, chosen)
 
-        model, tokenizer, metadata = open_any(locate_model(name), dtype=precision)
-        return cls(model.to(chosen), tokenizer, metadata)
+        exact = chosen.type == "cpu" and dtype in QUANTISED  # what is rounded twice is rounded worse
+        model, tokenizer, metadata = open_any(locate_model(name), dtype=torch.float32 if exact else precision)
+        engine = cls(model.to(chosen), tokenizer, metadata)
+        format = next((one for one in WEIGHT_FORMATS if one == dtype), None)
+        if chosen.type == "cpu" or dtype in QUANTISED:
+            engine._note(engine.use_native(format))
+        if exact:
+            model.to(precision(model.config))
+        return engine
+
+    def use_native(self, format: WeightFormat | None = None, threads: int | None = None) -> Text | None:
+        """Write by the compiled step, with weights in `format` (None: as the model has them); says why where it cannot.
+
+        Weights that are not in that format already are copied. Without it, everything is done by torch.
+        """
+        self._native = None
+        reason = uncovered(self.model)
+        if reason is None:
+            own: WeightFormat = "float32" if self.model.lm_head.weight.dtype == torch.float32 else "bfloat16"
+            try:
+                self._native = NativeDecoder(self.model, format or own, threads)
+            except NativeUnavailable as error:
+                reason = error.text
+        if reason is None:
+            return None
+        return Text(
+            f"tokens are written by torch, not by the compiled step (several times slower): {reason.en}",
+            f"生成改由 torch 完成，没有使用编译的解码步（会慢几倍）：{reason.zh}",
+        )
+
+    def _note(self, note: Text | None) -> None:
+        if note is not None:
+            self.metadata["notes"] = [*self.metadata.get("notes", ()), {"en": note.en, "zh": note.zh}]
+
+    @property
+    def format(self) -> str:
+        """The format of the weights that write: float32, bfloat16, int8 or int4."""
+        if self._native is not None:
+            return self._native.format
+        return str(self.model.lm_head.weight.dtype).removeprefix("torch.")
+
+    @property
+    def native(self) -> NativeDecoder | None:
+        """The compiled step, where there is one."""
+        return self._native
 
     @property
     def context(self) -> int:
@@ -170,65 +203,69 @@ class Engine:
         """Write after `tokens` until the model ends, `config.max_new_tokens` are written or the context is full.
 
         `stop` is asked before every token and ends the stream where it says True. `top` is how many alternatives each
-        token carries. A prompt that leaves no room for the answer is cut from the left; `notes` (those given, and
-        this) are in `self.notes` from the first token on. Raises ValueError for tokens outside the vocabulary.
+        token carries. While attention is watched nothing is guessed ahead. A prompt that leaves no room for the answer is
+        cut from the left; `notes` (those given, and this) are in `self.notes` from the first token on. Raises
+        ValueError for tokens outside the vocabulary.
         """
-        began = time.monotonic()
-        prompt = self._fit(tokens, config, notes)
-        generator = torch.Generator()
-        if config.seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(config.seed)
-        decoder = self.tokenizer.stream_decoder()
-        history = set(prompt) - self.stop_ids
+        self.drafted = self.accepted = 0
+        prompt, cut = self.fit(tokens, config)
+        self.notes, self.prompt_tokens = (*notes, *cut), len(prompt)
         limit = min(config.max_new_tokens, self.context - len(prompt))
+        writing = Writing(self.tokenizer, prompt, config, stop_ids=self.stop_ids, limit=limit, top=top)
+        ahead = Lookahead(self, writing, None if attention else self.proposer, config)
         with ExitStack() as watching:
             seen = watching.enter_context(watch_attention(self.model)) if attention else []
-            logits = self._read(prompt, limit, stop, fresh=config.seed is not None)
-            for count in range(1, limit + 1):
-                if logits is None or (stop is not None and stop()):
-                    seconds = time.monotonic() - began
-                    yield Token(None, decoder.finish(), None, seconds=seconds, finish="cancelled")
+            logits = self._read_prompt(prompt, limit, stop, fresh=config.seed is not None)
+            while logits is not None and not (stop is not None and stop()):
+                token = writing.take(logits, ahead.draft, seen)
+                self.drafted, self.accepted = ahead.proposed, ahead.accepted
+                yield token
+                if token.finish:
                     return
-                chosen = next_token(logits, history, config, generator)
-                history.add(chosen)
-                ended = chosen in self.stop_ids
-                finish: Finish | None = "stop" if ended else "length" if count == limit else None
-                text = ("" if ended else decoder.push(chosen)) + (decoder.finish() if finish else "")
-                probability, alternatives = self._distribution(logits, chosen, top)
-                looked = tuple(tuple(layer[0, :, -1].mean(0).tolist()) for layer in seen)
-                yield Token(chosen, text, probability, alternatives, time.monotonic() - began, finish, looked)
-                if finish:
-                    return
-                logits = self._step([chosen])
+                logits = ahead.advance()
+            yield writing.cancel()
+
+    def scores(self, tokens: Sequence[int]) -> Tensor:
+        """The logits [vocabulary] after `tokens`, of which what was read before is not read again.
+
+        Raises ValueError for tokens outside the vocabulary and for more than the context holds.
+        """
+        if not 0 < len(tokens) <= self.context:
+            raise ValueError(f"the model reads from 1 to {self.context} tokens, not {len(tokens)}")
+        logits = self._read_prompt(list(tokens), 0, None, fresh=False)
+        assert logits is not None
+        return logits  # [vocabulary]
 
     def _room(self, config: SampleConfig) -> int:
         """How many positions of the context are kept free for the answer: half of it at most."""
         return min(config.max_new_tokens, max(1, self.context // 2))
 
-    def _fit(self, tokens: Sequence[int], config: SampleConfig, notes: tuple[Text, ...]) -> list[int]:
+    def fit(self, tokens: Sequence[int], config: SampleConfig) -> tuple[list[int], tuple[Text, ...]]:
+        """The end of `tokens` that leaves room for an answer, and a note where that is not all of it.
+
+        Raises ValueError for tokens outside the vocabulary.
+        """
         if not tokens or not all(0 <= token < self.config.vocab_size for token in tokens):
             raise ValueError(f"a prompt is one or more tokens from 0 to {self.config.vocab_size - 1}")
         excess = len(tokens) + self._room(config) - self.context
-        self.notes = notes
-        if excess > 0:
-            cut = Text(
-                f"the first {excess:,} of {len(tokens):,} prompt tokens were left out: the model reads "
-                f"{self.context:,} tokens at once",
-                f"提示共 {len(tokens):,} 个词元，开头 {excess:,} 个没有送入模型：它一次最多读 {self.context:,} 个",
-            )
-            self.notes = (*notes, cut)
-        prompt = list(tokens[max(0, excess) :])
-        self.prompt_tokens = len(prompt)
-        return prompt
+        if excess <= 0:
+            return list(tokens), ()
+        note = Text(
+            f"the first {excess:,} of {len(tokens):,} prompt tokens were left out: the model reads "
+            f"{self.context:,} tokens at once",
+            f"提示共 {len(tokens):,} 个词元，开头 {excess:,} 个没有送入模型：它一次最多读 {self.context:,} 个",
+        )
+        return list(tokens[excess:]), (note,)
 
-    def _read(self, prompt: list[int], room: int, stop: Callable[[], bool] | None, *, fresh: bool) -> Tensor | None:
+    def _read_prompt(
+        self, prompt: list[int], room: int, stop: Callable[[], bool] | None, *, fresh: bool
+    ) -> Tensor | None:
         """Take in `prompt` and return the logits [vocabulary] after it; None where `stop` says so on the way.
 
         What the cache already holds of it is not computed again unless `fresh`: the numbers differ in their last
         digits, and a seed should give the same text whatever was written before.
         """
+        self._is_native = self._native is not None and uncovered(self.model) is None
         needed = len(prompt) + room
         if self._cache is None or self._cache.capacity < needed:
             weight = self.model.model.embed_tokens.weight
@@ -236,39 +273,41 @@ class Engine:
             self._cached = []
             self._cache = Cache(self.config, 1, capacity, dtype=weight.dtype, device=weight.device)
         known = 0 if fresh else _common_length(self._cached, prompt[:-1])
-        self._cache.truncate(known)
-        del self._cached[known:]
+        self.rewind(known)
         logits = None
         for start in range(known, len(prompt), PREFILL_CHUNK):
             if stop is not None and stop():
                 return None
-            logits = self._step(prompt[start : start + PREFILL_CHUNK])  # [vocabulary]
+            logits = self.read(prompt[start : start + PREFILL_CHUNK], every=False)[-1]  # [vocabulary]
         return logits
 
+    def rewind(self, length: int) -> None:
+        """Forget what was read after the first `length` tokens."""
+        if self._cache is not None:
+            self._cache.truncate(length)
+        del self._cached[length:]
+
     @torch.inference_mode()
-    def _step(self, tokens: list[int]) -> Tensor:
-        """Take in `tokens` after what the cache holds; returns the logits [vocabulary] after the last, on the CPU."""
+    def read(self, tokens: list[int], *, every: bool = True) -> Tensor:
+        """Take in `tokens` after what was read; the logits after each, or only the last, [time or 1, vocabulary]."""
+        assert self._cache is not None
+        # An embedding may be rounded up beyond the last token; those rows stand for nothing.
+        size = self.tokenizer.vocab_size
+        if self._native is not None and self._is_native and len(tokens) <= AT_ONCE:
+            logits = self._native.read(self._cache, tokens)  # [time, vocabulary]
+            self._cached += tokens
+            return logits[:, :size]  # [time, vocabulary]
         device = self.model.model.embed_tokens.weight.device
         threads = torch.get_num_threads()
         try:
             if len(tokens) == 1:
                 torch.set_num_threads(1)  # products of one row gain nothing from a second thread, and wait for it
-            x = self.model.hidden(torch.tensor([tokens], device=device), cache=self._cache)  # [1, time, hidden]
+            x = self.model.hidden(torch.tensor([tokens], device=device), cache=self._cache)[0]  # [time, hidden]
             self._cached += tokens
-            # An embedding may be rounded up beyond the last token; those rows stand for nothing.
-            logits: Tensor = self.model.lm_head(x[0, -1])[: self.tokenizer.vocab_size]  # [vocabulary]
+            scores: Tensor = self.model.lm_head(x if every else x[-1:])[:, :size]  # [time or 1, vocabulary]
         finally:
             torch.set_num_threads(threads)
-        return logits.float().cpu()  # [vocabulary]
-
-    def _distribution(self, logits: Tensor, chosen: int, top: int) -> tuple[float, tuple[tuple[str, float], ...]]:
-        probabilities = logits.softmax(0)  # [vocabulary]
-        if not top:
-            return float(probabilities[chosen]), ()
-        best = probabilities.topk(min(top, len(probabilities)))
-        alternatives = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        labelled = tuple((self.tokenizer.token_label(token), share) for token, share in alternatives)
-        return float(probabilities[chosen]), labelled
+        return scores.float().cpu()  # [time or 1, vocabulary]
 
 
 def _common_length(first: Sequence[int], second: Sequence[int]) -> int:

@@ -60,12 +60,11 @@ def top_p_filter(logits: Tensor, p: float) -> Tensor:
     return logits.index_fill(0, ordered.indices[dropped], -math.inf)  # [vocabulary]
 
 
-def next_token(
-    logits: Tensor, history: Iterable[int], config: SampleConfig, generator: torch.Generator | None = None
-) -> int:
-    """Choose the next token from `logits` [vocabulary]: the likeliest at temperature 0, else a draw by `generator`.
+def token_distribution(logits: Tensor, history: Iterable[int], config: SampleConfig) -> Tensor:
+    """The probabilities [vocabulary] from which the next token is drawn, made from `logits` [vocabulary].
 
-    `history` are the tokens that the repetition penalty is about. Raises UserError where a score is not a number.
+    At temperature 0 the likeliest token has all of it. `history` are the tokens that the repetition penalty is about.
+    Raises UserError where a score is not a number.
     """
     if bool(logits.isnan().any()):
         raise UserError(
@@ -74,7 +73,19 @@ def next_token(
         )
     logits = repetition_penalty(logits, history, config.repetition_penalty)  # [vocabulary]
     if config.temperature == 0:
-        return int(logits.argmax())
+        return torch.zeros_like(logits).index_fill(0, logits.argmax(), 1.0)  # [vocabulary]
     logits = apply_temperature(logits, config.temperature)  # [vocabulary]
-    logits = top_p_filter(top_k_filter(logits, config.top_k), config.top_p)  # [vocabulary]
-    return int(torch.multinomial(logits.softmax(0), 1, generator=generator))
+    return top_p_filter(top_k_filter(logits, config.top_k), config.top_p).softmax(0)  # [vocabulary]
+
+
+def next_token(
+    logits: Tensor, history: Iterable[int], config: SampleConfig, generator: torch.Generator | None = None
+) -> int:
+    """Choose the next token from `logits` [vocabulary]: the likeliest at temperature 0, else a draw by `generator`.
+
+    Arguments and errors as in `token_distribution`.
+    """
+    probabilities = token_distribution(logits, history, config)  # [vocabulary]
+    if config.temperature == 0:
+        return int(probabilities.argmax())
+    return int(torch.multinomial(probabilities, 1, generator=generator))

@@ -1,9 +1,11 @@
-"""The child process that owns a model and its device: ``python -m minimind.inference.worker PATH``.
+"""The child process that owns a model and its device: ``python -m minimind.inference.worker PATH [DTYPE]``.
 
-JSON lines both ways, UTF-8, at most 8 MiB each; PATH is anything `locate_model` understands. What it is asked:
+JSON lines both ways, UTF-8, at most 8 MiB each; PATH is anything `locate_model` understands, DTYPE what `Engine.open`
+takes. What it is asked:
 
     {"op": "generate", "id": 1, "messages": [{"role": "user", "content": "…"}], "sample": {"temperature": 0.7},
-     "top": 5, "look": ["attention"]}           or "prompt": "…" in place of messages: raw text to continue
+     "top": 5, "look": ["attention"],           or "prompt": "…" in place of messages: raw text to continue
+     "lookup": true}                            guess ahead from repeated text
     {"op": "stop"}                              ends every request sent so far, at the next token
     {"op": "open", "path": "…"}                 another model; the present one stays where that fails
     {"op": "quit"}                              or the end of its input: the parent is gone
@@ -11,8 +13,10 @@ JSON lines both ways, UTF-8, at most 8 MiB each; PATH is anything `locate_model`
 and what it says:
 
     {"op": "ready", "path", "objective", "step", "parameters", "context", "vocab_size", "device", "dtype", "metadata"}
+                                                dtype is that of the weights that write; the metadata may have notes
     {"op": "token", "id", "text", "probability", "alternatives": [["text", 0.5], …], "attention": [[…], …]}
-    {"op": "done", "id", "finish": "stop" | "length" | "cancelled", "tokens", "seconds", "prompt_tokens", "notes"}
+    {"op": "done", "id", "finish": "stop" | "length" | "cancelled", "tokens", "seconds", "prompt_tokens", "drafted",
+     "accepted", "notes"}
     {"op": "error", "text": {"en", "zh"}}       with "id" where a request with an id failed
 
 `sample` has the fields of SampleConfig; all but one of messages and prompt may be left out. A token's text may be empty
@@ -60,6 +64,7 @@ class Generate:
     sample: SampleConfig
     top: int
     attention: bool
+    lookup: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +121,11 @@ def _parse_generate(data: Mapping[str, Any]) -> Generate:
         raise _bad("look", 'not a list of "attention"', "look", "不是由 attention 组成的列表")
     if not isinstance(sample, dict):
         raise _bad("sample", "not a table of settings", "sample", "不是一组设置")
+    lookup = data.get("lookup", False)
+    if not isinstance(lookup, bool):
+        raise _bad("lookup", "neither true nor false", "lookup", "不是 true 或 false")
     config = SampleConfig.from_dict(sample, where="sample")
-    return Generate(number, messages, prompt, config, top, "attention" in look)
+    return Generate(number, messages, prompt, config, top, "attention" in look, lookup)
 
 
 def _bad(en_what: str, en: str, zh_what: str, zh: str) -> UserError:
@@ -127,7 +135,8 @@ def _bad(en_what: str, en: str, zh_what: str, zh: str) -> UserError:
 class Worker:
     """Reads requests on a thread of its own, so that "stop" is heard while the model works; answers on the main one."""
 
-    def __init__(self, requests: BinaryIO, answers: BinaryIO) -> None:
+    def __init__(self, requests: BinaryIO, answers: BinaryIO, dtype: str = "auto") -> None:
+        self._dtype = dtype
         self._requests = requests
         self._answers = answers
         self._saying = threading.Lock()
@@ -181,7 +190,7 @@ class Worker:
     def _open(self, path: str) -> None:
         from minimind.inference.engine import Engine
 
-        engine = self._engine = Engine.open(path)
+        engine = self._engine = Engine.open(path, dtype=self._dtype)
         weight = engine.model.lm_head.weight
         self._say(
             op="ready",
@@ -192,16 +201,19 @@ class Worker:
             context=engine.context,
             vocab_size=engine.config.vocab_size,
             device=str(weight.device),
-            dtype=str(weight.dtype).removeprefix("torch."),
+            dtype=engine.format,
             metadata=engine.metadata,
         )
 
     def _generate(self, number: int, request: Generate, engine: Engine) -> None:
+        from minimind.inference.speculative import PromptLookup
+
         notes: tuple[Text, ...] = ()
         if request.messages is not None:
             tokens, notes = engine.encode_chat(request.messages, request.sample)
         else:
             tokens = engine.encode_text(request.prompt or "")
+        engine.proposer = PromptLookup() if request.lookup else None
         stream = engine.generate(
             tokens,
             request.sample,
@@ -231,6 +243,8 @@ class Worker:
             tokens=count,
             seconds=token.seconds,
             prompt_tokens=engine.prompt_tokens,
+            drafted=engine.drafted,
+            accepted=engine.accepted,
             notes=[{"en": note.en, "zh": note.zh} for note in engine.notes],
         )
 
@@ -285,14 +299,14 @@ def _explain(error: Exception) -> Text:
 
 def main() -> int:
     """Serve on the process's own pipes. What libraries print goes to stderr, never between the messages."""
-    if len(sys.argv) != 2:
-        sys.stderr.write("usage: python -m minimind.inference.worker PATH\n")
+    if len(sys.argv) not in (2, 3):
+        sys.stderr.write("usage: python -m minimind.inference.worker PATH [DTYPE]\n")
         return 2
     wait_without_spinning()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        return Worker(sys.stdin.buffer, answers).run(sys.argv[1])
+        return Worker(sys.stdin.buffer, answers, *sys.argv[2:]).run(sys.argv[1])
     except KeyboardInterrupt:
         return 130
 

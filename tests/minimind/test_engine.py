@@ -199,7 +199,7 @@ def test_the_repetition_penalty_leaves_the_end_of_text_alone(engine: Engine) -> 
     """Every earlier turn ends with the stop token: penalised, no answer would ever end."""
     end = engine.tokenizer.eos_id
     scores = torch.zeros(320).index_put((torch.tensor([70, 71, 72, end]),), torch.tensor([1.0, 0.9, 0.8, 0.7]))
-    engine.model.lm_head.register_forward_hook(lambda module, inputs, logits: scores)
+    engine.model.lm_head.register_forward_hook(lambda module, inputs, logits: scores.expand_as(logits))
     config = SampleConfig(temperature=0, repetition_penalty=5.0)
     assert [token.id for token in engine.generate([1, 70, end, 1], config)] == [71, 72, end]
 

@@ -88,7 +88,8 @@ def test_a_conversation_is_answered_as_the_engine_answers(child: Child, checkpoi
     assert [token["text"] for token in tokens] == [token.text for token in expected if token.finish != "stop"]
     assert {token["id"] for token in tokens} == {7}
     for token, wanted in zip(tokens, expected, strict=False):
-        assert token["probability"] == pytest.approx(wanted.probability)
+        # Attention is watched through torch; without it the compiled step writes, which rounds otherwise.
+        assert token["probability"] == pytest.approx(wanted.probability, rel=1e-4)
         assert [label for label, _ in token["alternatives"]] == [label for label, _ in wanted.alternatives]
         assert len(token["attention"]) == 2
         assert sum(token["attention"][0]) == pytest.approx(1, abs=1e-3)
@@ -170,7 +171,7 @@ STUCK = """
 import sys, time
 import minimind.inference.engine as engine
 import minimind.inference.worker as worker
-engine.Engine._step = lambda self, tokens: time.sleep(600)
+engine.Engine.read = lambda self, tokens, **options: time.sleep(600)
 sys.exit(worker.main())
 """
 
