@@ -39,6 +39,11 @@ def agree(verdicts: Sequence[bool]) -> bool | None:
     return verdicts[0] if len(set(verdicts)) == 1 else None
 
 
+def all_hold(verdicts: Sequence[bool | None]) -> bool | None:
+    """One verdict for a sentence with several parts: False where a part is, else None where a part is undecided."""
+    return False if False in verdicts else None if None in verdicts else True
+
+
 def means(**values: Sequence[float]) -> dict[str, float]:
     """The mean over seeds of each, and how many ``seeds`` there were: what a `Claim` has measured."""
     return {name: statistics.fmean(numbers) for name, numbers in values.items()} | {

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from lessons.checking import Case, Check, Invariant
 from minimind.events import Text
+from minimind.model.transformer import MiniMind
+from minimind.model.variants.rotation import set_rotation
 
 Part = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -154,6 +156,11 @@ def knows_distance_only(part: Part, generator: torch.Generator) -> bool:
     return all(float(line.max() - line.min()) < 1e-3 for line in diagonals)
 
 
+def install(model: MiniMind, part: Part) -> None:
+    """Let the learner's function turn the model's queries and keys."""
+    set_rotation(model, lambda x, positions: part(x, positions, model.config.rope_theta))
+
+
 CHECK = Check(
     part="apply_rope",
     parameters=("x", "positions", "base"),
@@ -189,4 +196,5 @@ CHECK = Check(
             knows_distance_only,
         ),
     ),
+    install=install,
 )

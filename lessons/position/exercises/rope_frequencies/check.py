@@ -8,6 +8,8 @@ from torch import Tensor
 
 from lessons.checking import Case, Check, Invariant
 from minimind.events import Text
+from minimind.model.transformer import MiniMind, apply_rotary, rotary_table
+from minimind.model.variants.rotation import set_rotation
 
 Part = Callable[[int, float], Tensor]
 
@@ -89,6 +91,16 @@ def ends_are_right(part: Part, _generator: torch.Generator) -> bool:
     return math.isclose(float(found[0]), 1.0) and math.isclose(float(found[-1]), 1e6 ** (-62 / 64), rel_tol=1e-4)
 
 
+def install(model: MiniMind, part: Part) -> None:
+    """Let the model turn its queries and keys by the learner's frequencies."""
+    size, base = model.config.head_size, model.config.rope_theta
+
+    def turn(x: Tensor, positions: Tensor) -> Tensor:
+        return apply_rotary(x, *rotary_table(positions[None], part(size, base).to(x.device)))
+
+    set_rotation(model, turn)
+
+
 CHECK = Check(
     part="rope_frequencies",
     parameters=("head_size", "base"),
@@ -120,4 +132,5 @@ CHECK = Check(
             ends_are_right,
         ),
     ),
+    install=install,
 )
