@@ -11,10 +11,11 @@ from pathlib import Path
 
 from lessons.code import resolve
 from lessons.exercise import Exercise
-from lessons.figures import cells, examine_figures
+from lessons.figures import examine_figures
 from lessons.lesson import Lesson, code_references, lessons_directory, load_glossary, load_lessons, load_paths
 from lessons.pages import FigureBlock, MarkdownBlock
 from lessons.quiz import ChoiceQuestion, Question, SingleQuestion
+from minimind.commands.columns import cell_width
 from minimind.errors import UserError
 from minimind.events import Text
 
@@ -137,8 +138,8 @@ def _quiz(lesson: Lesson, terms: set[str]) -> Iterator[Problem]:
 
 def _length_bias(where: str, question: ChoiceQuestion) -> Iterator[Problem]:
     for language in ("en", "zh"):
-        right = max(cells(getattr(c.text, language)) for c in question.choices if c.id in question.answer)
-        wrong = max(cells(getattr(c.text, language)) for c in question.choices if c.id not in question.answer)
+        right = max(cell_width(getattr(c.text, language)) for c in question.choices if c.id in question.answer)
+        wrong = max(cell_width(getattr(c.text, language)) for c in question.choices if c.id not in question.answer)
         if right > MAXIMUM_LENGTH_BIAS * wrong:
             text = Text(f"the right choice is the longest by far ({language})", f"正确选项明显最长（{language}）")
             yield Problem(where, text)

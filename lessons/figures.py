@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+from minimind.commands.columns import cell_width
 from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language, Text
 from minimind.safe_text import clean
@@ -29,14 +29,6 @@ def read_figure(directory: Path, name: str, language: Language) -> tuple[str, ..
     return tuple(row.rstrip() for row in clean(text).strip("\n").splitlines())
 
 
-def cells(text: str) -> int:
-    """How many terminal cells `text` takes: two for a wide character, none for one that combines."""
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
-
-
 def examine_figures(directory: Path, shown: set[str]) -> Iterator[tuple[Path, Text]]:
     """What is wrong with the figures in `directory`, of which the pages show those in `shown`."""
     names = {path.name.split(".")[0] for path in (directory / "figures").glob("*")}
@@ -48,7 +40,7 @@ def examine_figures(directory: Path, shown: set[str]) -> Iterator[tuple[Path, Te
             except UserError as error:
                 yield path, error.text
                 continue
-            widest = max(map(cells, rows), default=0)
+            widest = max(map(cell_width, rows), default=0)
             if not widest:
                 yield path, Text("the figure is empty", "图是空的")
             if widest > MAXIMUM_CELLS:

@@ -1,4 +1,4 @@
-"""What a learner does on the command line: list, show, run, quiz, exercise."""
+"""What a learner does on the command line: list, show, quiz, exercise. `run_command` has the experiments."""
 
 from __future__ import annotations
 
@@ -10,21 +10,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lessons.catalogue import claims_of, experiment_files, load_experiment, stream
+from lessons.catalogue import experiment_files
 from lessons.exercise import STAGES, CheckResult, Exercise
 from lessons.exercise_runner import run_exercise
 from lessons.lesson import Lesson, find_exercise, load_lesson, load_lessons, load_paths
 from lessons.page_text import plain_page
 from lessons.progress import Progress, changing
 from lessons.quiz import LETTERS, ExplainQuestion, MatchQuestion, Question, Verdict
-from lessons.recorded import PREDICTION, VERDICTS, Recording, show_number
+from lessons.run_command import register as register_run
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
 from minimind.errors import UserError
-from minimind.events import Claim, Event, Heatmap, Note, Table, to_dict
-from minimind.events import Progress as Done
-from minimind.experiment import Experiment, Value
-from minimind.safe_text import clean
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,14 +31,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("slug", metavar="LESSON")
     parser.add_argument("--page", type=int, default=None, metavar="N", help="one page only / 只看第 N 页")
     parser.set_defaults(run=show_lesson)
-    parser = subparsers.add_parser("run", help="run an experiment / 运行实验")
-    parser.add_argument("experiment", metavar="EXPERIMENT")
-    parser.add_argument(
-        "--set", dest="values", action="append", default=[], metavar="NAME=VALUE", help="a parameter / 参数"
-    )
-    parser.add_argument("--quick", action="store_true", help="small and fast / 小而快")
-    parser.add_argument("--predict", type=int, default=None, metavar="N", help="your prediction / 你的预测")
-    parser.set_defaults(run=run_experiment)
+    register_run(subparsers)
     parser = subparsers.add_parser("quiz", help="answer a lesson's questions / 答题")
     parser.add_argument("slug", metavar="LESSON")
     parser.add_argument("--wrong", action="store_true", help="only those not yet right / 只做没做对的")
@@ -113,95 +102,6 @@ def _markdown(text: str, output: Output) -> str:
     width = min(100, shutil.get_terminal_size().columns)
     Console(file=laid_out, width=width).print(Markdown(text))  # plain: `Output` lets no escape sequence through
     return laid_out.getvalue()
-
-
-def run_experiment(arguments: argparse.Namespace, output: Output) -> int:
-    """Run an experiment, printing its events (--json) or its tables, sentences and claims; keep its claims."""
-    files = experiment_files()
-    experiment = load_experiment(arguments.experiment)
-    values = experiment.resolve((dict(experiment.quick) if arguments.quick else {}) | _given(arguments.values))
-    choice = _prediction(experiment, arguments.predict, output)
-    events: list[Event] = []
-    for event in stream(experiment, values):
-        if not isinstance(event, Done):
-            events.append(event)
-        if output.as_json:
-            output.emit(to_dict(event), "")
-    claims = claims_of(events)
-    if not output.as_json:
-        _print_results(experiment, events, claims, choice, output)
-    slug = files[experiment.name].parent.parent.name
-    with changing() as progress:
-        record = progress.lesson(slug)
-        record.runs[experiment.name] = Recording(values, claims)
-        if choice is not None:
-            record.predictions[experiment.name] = choice
-    return 0
-
-
-def _given(items: list[str]) -> dict[str, Value]:
-    values: dict[str, Value] = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise UserError(f"--set {item}: write NAME=VALUE", f"--set {item}：请写成 名称=值")
-        values[name] = value
-    return values
-
-
-def _prediction(experiment: Experiment, given: int | None, output: Output) -> int | None:
-    """The index of the choice made before the run: from --predict, or asked for at a terminal."""
-    count = len(experiment.choices)
-    if experiment.predict is None or (given is None and (output.as_json or not sys.stdin.isatty())):
-        return None
-    if given is None:
-        output.say(experiment.predict)
-        for number, choice in enumerate(experiment.choices, 1):
-            output.say(f"  {number}  {choice.of(output.language)}")
-        output.say(output.pick(f"Your prediction, 1…{count}?", f"你的预测（1…{count}）？"))
-        given = int(line) if (line := sys.stdin.readline().strip()).isdecimal() else 0
-    if not 1 <= given <= count:
-        raise UserError(f"the prediction is a number 1…{count}", f"预测是 1…{count} 之间的数字")
-    return given - 1
-
-
-def _print_results(
-    experiment: Experiment, events: list[Event], claims: tuple[Claim, ...], choice: int | None, output: Output
-) -> None:
-    output.emit({}, f"{experiment.title.of(output.language)}\n{experiment.question.of(output.language)}\n")
-    last_heatmaps = {event.name: event for event in events if isinstance(event, Heatmap)}
-    for event in [*last_heatmaps.values(), *(event for event in events if isinstance(event, (Table, Note)))]:
-        output.emit({}, _event_text(event, output) + "\n")
-    for claim in claims:
-        if claim.id == PREDICTION and choice is not None:
-            right = int(claim.measured["choice"])
-            yours, true = (experiment.choices[i].of(output.language) for i in (choice, right))
-            output.emit(
-                {}, output.pick(f"You said: {yours}\nIt was:   {true}\n", f"你的预测：{yours}\n实际结果：{true}\n")
-            )
-        elif claim.id != PREDICTION:
-            numbers = "  ".join(f"{name} = {show_number(value)}" for name, value in claim.measured.items())
-            output.emit(
-                {}, f"{VERDICTS[claim.holds].of(output.language)}  {claim.text.of(output.language)}\n    {numbers}"
-            )
-
-
-def _event_text(event: Event, output: Output) -> str:
-    if isinstance(event, Note):
-        return event.text.of(output.language)
-    if isinstance(event, Table):
-        title, columns = event.title, [column.of(output.language) for column in event.columns]
-        rows = [[cell if isinstance(cell, str) else show_number(cell) for cell in row] for row in event.rows]
-    elif isinstance(event, Heatmap):
-        title, columns = event.title, ["", *event.column_labels]
-        rows = [
-            [label, *(show_number(value) for value in row)]
-            for label, row in zip(event.row_labels, event.rows, strict=False)
-        ]
-    else:
-        return ""
-    head = f"{title.of(output.language)}\n" if title else ""
-    return clean(head + in_columns([columns, *rows]))
 
 
 def ask_questions(arguments: argparse.Namespace, output: Output) -> int:

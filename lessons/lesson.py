@@ -16,6 +16,7 @@ Nothing is registered anywhere: a new folder is a new lesson.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -43,6 +44,8 @@ from lessons.quiz_file import read_quiz
 from lessons.recorded import Recording, load_recordings, placeholders
 from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language, Text
+
+_SLUG = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +122,10 @@ def load_lessons(root: Path | None = None) -> tuple[Lesson, ...]:
 
 def load_lesson(slug: str, root: Path | None = None) -> Lesson:
     """The lesson called `slug`. Raises UserError that lists the known ones."""
-    lessons = load_lessons(root)
-    for lesson in lessons:
-        if lesson.slug == slug:
-            return lesson
-    known = ", ".join(lesson.slug for lesson in lessons)
+    folder = (root or lessons_directory()) / slug
+    if _SLUG.match(slug) and (folder / "module.toml").is_file():
+        return read_lesson(folder, load_glossary(root))
+    known = ", ".join(lesson.slug for lesson in load_lessons(root))
     raise UserError(f"no lesson {slug!r}: there are {known}", f"没有课程 {slug!r}：现有 {known}")
 
 

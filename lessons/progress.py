@@ -47,13 +47,17 @@ class Attempt:
 
 @dataclass
 class LessonProgress:
-    """What was done in one lesson. `predictions` maps an experiment to the index of the choice made before its run."""
+    """What was done in one lesson.
+
+    `predictions` maps an experiment to the index of the choice made before its run, `guesses` to the number predicted.
+    """
 
     read: list[str] = field(default_factory=list)
     position: str = ""
     answers: dict[str, Answered] = field(default_factory=dict)
     exercises: dict[str, Attempt] = field(default_factory=dict)
     predictions: dict[str, int] = field(default_factory=dict)
+    guesses: dict[str, float] = field(default_factory=dict)
     runs: dict[str, Recording] = field(default_factory=dict)
 
     def mark_read(self, page: str) -> None:
@@ -85,6 +89,7 @@ class LessonProgress:
             answers={name: Answered(**item) for name, item in data["answers"].items()},
             exercises={name: Attempt(**item) for name, item in data["exercises"].items()},
             predictions={name: int(choice) for name, choice in data["predictions"].items()},
+            guesses={name: float(number) for name, number in data.get("guesses", {}).items()},
             runs={name: Recording.from_dict(item) for name, item in data["runs"].items()},
         )
 
@@ -96,6 +101,7 @@ class LessonProgress:
             "answers": {name: asdict(item) for name, item in self.answers.items()},
             "exercises": {name: asdict(item) for name, item in self.exercises.items()},
             "predictions": self.predictions,
+            "guesses": self.guesses,
             "runs": {name: run.to_dict() for name, run in self.runs.items()},
         }
 

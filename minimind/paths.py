@@ -91,6 +91,21 @@ def exercises() -> Path:
     return home() / "exercises"
 
 
+def kept_results() -> Path:
+    """Results of experiments, one file a configuration; what is there can be computed again."""
+    return cache() / "experiments"
+
+
+def exports() -> Path:
+    """What a person saved of experiments' results, one directory each."""
+    return home() / "exports"
+
+
+def notebooks() -> Path:
+    """The lab notebook, one Markdown file a lesson."""
+    return home() / "notebook"
+
+
 def conversations() -> Path:
     """Kept chats, one JSON-lines file each."""
     return home() / "chats"

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from minimind.figures import number
 
@@ -259,6 +260,25 @@ class Canvas:
             self._stroke(column, top, low, owner)
             last_column, last_row = column, row(span.last)
 
+    def fill(
+        self,
+        lows: Sequence[Span | None],
+        highs: Sequence[Span | None],
+        position: Callable[[float], float],
+        owner: int,
+        sparse: bool = False,
+    ) -> None:
+        """Fill between two thinned curves; with `sparse` every third dot of every second column only."""
+        bottom = self.dots_down - 1
+        for column, (low, high) in enumerate(zip(_filled(lows), _filled(highs), strict=True)):
+            if low is None or high is None or (sparse and column % 2):
+                continue
+            top_row, low_row = ((1 - position(value)) * bottom for value in (high, low))
+            start, stop = max(0, math.floor(top_row + 0.5)), min(bottom, math.floor(low_row + 0.5))
+            for row in range(start, stop + 1):
+                if not sparse or (row + column // 2) % 3 == 0:
+                    self._stroke(column, row, row, owner)
+
     def _bridge(self, column_a: int, row_a: float, column_b: int, row_b: float, owner: int) -> None:
         """The straight line between two columns."""
         width = column_b - column_a
@@ -283,3 +303,15 @@ class Canvas:
         for dot_row in range(start, stop + 1):
             self.bits[dot_row >> 2][cell] |= _DOTS[dot_row & 3][side]
             self.owners[dot_row >> 2][cell] = owner
+
+
+def _filled(spans: Sequence[Span | None]) -> list[float | None]:
+    """The middle of each span; columns between two spans get what lies on the line between them."""
+    values: list[float | None] = [None if span is None else (span.first + span.last) / 2 for span in spans]
+    known = [column for column, value in enumerate(values) if value is not None]
+    for left, right in pairwise(known):
+        first, last = values[left], values[right]
+        if first is not None and last is not None:
+            for column in range(left + 1, right):
+                values[column] = first + (last - first) * (column - left) / (right - left)
+    return values

@@ -1,7 +1,7 @@
 """The bounded buffer between what computes and what draws.
 
 A thread puts events in as fast as it likes; a screen's timer takes them out ten times a second. What replaces itself
-(a heatmap, a table, the progress) is kept once, the latest; points and sentences are kept in order up to a limit,
+(a heatmap, a table, a level, a band, the progress) is kept once, the latest; points and sentences are kept in order up to a limit,
 beyond which the oldest points are dropped and counted. A message a point would freeze the window (`post_message` is
 unbounded).
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import deque
 from threading import Lock
 
-from minimind.events import Event, Heatmap, Progress, Table
+from lessons.results import replaced_by_name
+from minimind.events import Claim, Event, Progress
 
 DRAIN_SECONDS = 0.1
 _CAPACITY = 50_000
@@ -30,10 +31,9 @@ class Inbox:
     def put(self, event: Event) -> None:
         """Add an event; one that replaces an earlier one takes its place."""
         with self._lock:
-            if isinstance(event, (Heatmap, Table)):
-                self._latest[event.kind, event.name] = event
-            elif isinstance(event, Progress):
-                self._latest[event.kind, ""] = event
+            name = "" if isinstance(event, Progress) else replaced_by_name(event)
+            if name is not None and not isinstance(event, Claim):
+                self._latest[event.kind, name] = event
             else:
                 self.dropped += len(self._ordered) == self._ordered.maxlen
                 self._ordered.append(event)

@@ -9,9 +9,11 @@ from typing import Any
 
 from minimind.events import (
     Alert,
+    Band,
     Claim,
     Event,
     Heatmap,
+    Level,
     Mark,
     Note,
     Progress,
@@ -102,6 +104,14 @@ def _one_of(*choices: object) -> Callable[[Any], bool]:
 _FIELD_CHECKS: dict[type[Event], dict[str, Callable[[Any], bool]]] = {
     Progress: {"done": _is_finite, "total": _optional(_is_finite), "label": _optional(_is_text)},
     Scalars: {"x": _is_finite, "values": _is_measurements, "axis": _is_string, "chart": _is_string},
+    Level: {"chart": _is_string, "name": _is_string, "value": _is_number},
+    Band: {
+        "chart": _is_string,
+        "name": _is_string,
+        "x": _each(_is_number),
+        "low": _each(_is_number),
+        "high": _each(_is_number),
+    },
     Heatmap: {
         "name": _is_string,
         "rows": _each(_each(_is_number)),
@@ -141,4 +151,6 @@ _FIELD_CHECKS: dict[type[Event], dict[str, Callable[[Any], bool]]] = {
 
 def is_sound(event: Event) -> bool:
     """Whether every field holds what its type promises, so that a screen can draw it without asking."""
-    return all(check(getattr(event, name)) for name, check in _FIELD_CHECKS[type(event)].items())
+    if not all(check(getattr(event, name)) for name, check in _FIELD_CHECKS[type(event)].items()):
+        return False
+    return not isinstance(event, Band) or len(event.x) == len(event.low) == len(event.high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
+from lessons.recorded import measurements_of, seeds_of
 from minimind.events import Claim
 from minimind.plot import figure
 from minimind.safe_text import clean, clean_line
@@ -40,10 +41,14 @@ class ClaimView(Speaker, Static):
     def relabel(self) -> None:
         """Speak again."""
         mark, plain_mark, verdict, color = _VERDICTS[self._claim.holds]
-        measured = "  ".join(f"{clean_line(name)} = {figure(value)}" for name, value in self._claim.measured.items())
+        numbers = measurements_of(self._claim)
+        measured = "  ".join(f"{clean_line(name)} = {figure(value)}" for name, value in numbers.items())
+        seeds = seeds_of(self._claim)
+        gap = " " if self.language == "en" else ""
         first = Content.assemble(
             (plain_mark if self.ascii_only else mark, f"bold ${color}"),
             f" {clean(self.say(self._claim.text))} ",
             (self.t(f"events.claim.{verdict}"), f"${color}"),
+            (f"{gap}{self.say(seeds)}" if seeds else "", "$text-muted"),
         )
         self.update(Content("\n").join([first, Content.styled(f"  {measured}", "$text-muted")]) if measured else first)

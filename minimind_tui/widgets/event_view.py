@@ -12,7 +12,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from minimind.events import Alert, Claim, Event, Heatmap, Note, Progress, Sample, Scalars, Table, Text
+from lessons.results import DIFFERENCES, Chart
+from minimind.events import Alert, Band, Claim, Event, Heatmap, Level, Note, Progress, Sample, Scalars, Table, Text
 from minimind.safe_text import clean, clean_line
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.claim_view import ClaimView
@@ -28,7 +29,7 @@ Part = TypeVar("Part", bound=Widget)
 
 
 class EventView(Speaker, Vertical):
-    """Charts (one for each `Scalars.chart`), heatmaps, tables, sentences and claims, in that order, as they come.
+    """What sets the arms apart, charts (one for each `Scalars.chart`), heatmaps, tables, sentences and claims, as they come.
 
     `feed` is called on the app's thread, at most ten times a second, with everything since the last time.
     `names` gives charts and series that are not self-explanatory a phrase in both languages.
@@ -53,11 +54,13 @@ class EventView(Speaker, Vertical):
         self._names = dict(names or {})
         self._parts: dict[tuple[str, str], Widget] = {}
         self._sentences: list[Note | Sample | Alert] = []
+        self._waiting: dict[str, list[Level | Band]] = {}
+        self._other_run: Mapping[str, Chart] = {}
 
     def compose(self) -> ComposeResult:
         """A place for each kind of thing, hidden while empty."""
         yield ProgressLine(classes="-empty")
-        for name in ("charts", "heatmaps", "tables"):
+        for name in ("first", "charts", "heatmaps", "tables"):
             yield Vertical(classes=f"{name} -empty")
         yield Static(markup=False, classes="sentences -empty")
         yield Vertical(classes="claims -empty")
@@ -72,6 +75,7 @@ class EventView(Speaker, Vertical):
             part.remove()
         self._parts.clear()
         self._sentences.clear()
+        self._waiting.clear()
         for place in self.children:
             place.add_class("-empty")
         self.query_one(ProgressLine).set_progress(None)
@@ -85,7 +89,10 @@ class EventView(Speaker, Vertical):
             elif isinstance(event, Heatmap):
                 self._part("heatmaps", event.name, HeatmapView).set_heatmap(event)
             elif isinstance(event, Table):
-                self._part("tables", event.name, TableView).set_table(event)
+                place = "first" if event.name == DIFFERENCES else "tables"
+                self._part(place, event.name, TableView).set_table(event)
+            elif isinstance(event, (Level, Band)):
+                self._add_to_chart(event)
             elif isinstance(event, Claim):
                 self._add_claim(event)
             elif isinstance(event, Progress):
@@ -104,8 +111,32 @@ class EventView(Speaker, Vertical):
             title = self._names.get(event.chart, event.chart)
             chart = LineChart(title, axis=self._names.get(event.axis, event.axis), auto_log=True)
             self._place("charts", event.chart, chart)
+            self._show_other_run(event.chart, chart)
+            for waiting in self._waiting.pop(event.chart, []):
+                self._add_to_chart(waiting)
         for name, value in event.values.items():
             chart.append(name, event.x, value, label=self._names.get(name))
+
+    def _add_to_chart(self, event: Level | Band) -> None:
+        """A level or a band, which waits for the first point of its chart."""
+        chart = self._parts.get(("charts", event.chart))
+        if not isinstance(chart, LineChart):
+            self._waiting.setdefault(event.chart, []).append(event)
+        elif isinstance(event, Level):
+            chart.set_level(event.name, event.value, label=self._names.get(event.name))
+        else:
+            chart.set_band(event.name, event.x, event.low, event.high)
+
+    def show_other_run(self, charts: Mapping[str, Chart]) -> None:
+        """Draw the curves of another run dim under those of this one; none takes them away."""
+        self._other_run = charts
+        for (place, name), part in self._parts.items():
+            if place == "charts" and isinstance(part, LineChart):
+                self._show_other_run(name, part)
+
+    def _show_other_run(self, name: str, chart: LineChart) -> None:
+        other = self._other_run.get(name)
+        chart.set_ghosts({} if other is None else other.curves)
 
     def _add_claim(self, event: Claim) -> None:
         known = self._parts.get(("claims", event.id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,29 +12,18 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
+from minimind.chart_layout import MARKERS, Layout, is_wide_range, lay_out, value_range
 from minimind.events import Text
-from minimind.plot import (
-    Axis,
-    Canvas,
-    Curve,
-    SmoothCurve,
-    Span,
-    figure,
-    linear_axis,
-    log_axis,
-    stepped_range,
-    tick_label,
-)
+from minimind.plot import Canvas, Curve, SmoothCurve, figure
 from minimind.safe_text import clean_line
 from minimind_tui.palette import has_colors, series_style
 from minimind_tui.rows import cut, fit_right, width_of
 from minimind_tui.widgets.painted import Painted, Row, StyleKey
 
-MARKERS = "*o+x#@%&"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_WIDE_RANGE = 1000
-_RAW, _REFERENCE = 1000, 2000
-"""Owners of cells: a series' number; plus _RAW for its unsmoothed curve; _REFERENCE for a reference line."""
+_RAW, _BAND, _GHOST = 1000, 2000, 3000
+"""Owners of cells: a series' number; plus _RAW for its unsmoothed curve, _BAND for its spread, _GHOST for another run's."""
+_FAINT_MARKERS = {_BAND: ".", _GHOST: ":"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +45,12 @@ class _Series:
         self.smooth = SmoothCurve(self.curve)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where the parts of the chart are: sizes in cells, ranges in values."""
-
-    gutter: int
-    plot_width: int
-    plot_height: int
-    x_low: float
-    x_high: float
-    y: Axis
-    shows_axis: bool
-
-
 class LineChart(Painted, can_focus=True):
     """A chart of several series. `append` and `set_series` may be called at any rate: it is drawn once a refresh.
 
     Left and right move a cursor that reads values out, `y` switches to a logarithmic axis, `e` to an exponential
-    moving average. Values that are not finite leave gaps. Series keep their colours as they come and go.
+    moving average. Values that are not finite leave gaps. Series keep their colours as they come and go. Under the
+    curves lie levels (dashed), the spread of a series over seeds (dotted), and the dim curves of another run.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -115,11 +92,13 @@ class LineChart(Painted, can_focus=True):
         super().__init__(id=id, classes=classes)
         self._auto_log, self._is_log = auto_log, False
         self._title, self._axis_name = title, axis
-        self._references = tuple(references)
+        self._references = {f"{place}": reference for place, reference in enumerate(references)}
         self._series: dict[str, _Series] = {}
+        self._bands: dict[str, tuple[Curve, Curve]] = {}
+        self._ghosts: dict[str, Curve] = {}
         self._colors: dict[str, int] = {}
         self._cursor: int | None = None
-        self._layout_now: _Layout | None = None
+        self._layout_now: Layout | None = None
 
     # --- data ---------------------------------------------------------------------------------------------------
 
@@ -136,9 +115,28 @@ class LineChart(Painted, can_focus=True):
         self._series[name].curve.append(x, y)
         self.schedule()
 
+    def set_level(self, name: str, value: float, *, label: Text | str | None = None) -> None:
+        """Draw a dashed line at `value`, or move the one called `name` there."""
+        self._references[name] = Reference(value, clean_line(name) if label is None else label)
+        self.schedule()
+
+    def set_band(self, name: str, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> None:
+        """Shade from `lows` to `highs` at `xs`, in the colour of the series `name`."""
+        self._bands[name] = Curve(xs, lows), Curve(xs, highs)
+        self._color(name)
+        self.schedule()
+
+    def set_ghosts(self, curves: Mapping[str, Curve]) -> None:
+        """Draw the curves of another run, dim, each in its series' colour; none takes them away."""
+        self._ghosts = dict(curves)
+        for name in curves:
+            self._color(name)
+        self.schedule()
+
     def clear(self) -> None:
         """Take all series away; one that comes back has its colour again."""
         self._series.clear()
+        self._bands.clear()
         self._cursor = None
         self.schedule()
 
@@ -146,9 +144,11 @@ class LineChart(Painted, can_focus=True):
         known = self._series.get(name)
         if label is None:
             label = clean_line(name) if known is None else known.label
-        color = self._colors.setdefault(name, len(self._colors))
-        self._series[name] = _Series(label, color, curve)
+        self._series[name] = _Series(label, self._color(name), curve)
         self.schedule()
+
+    def _color(self, name: str) -> int:
+        return self._colors.setdefault(name, len(self._colors))
 
     # --- keys -----------------------------------------------------------------------------------------------------
 
@@ -220,110 +220,95 @@ class LineChart(Painted, can_focus=True):
             rows.append([(self._x_axis(layout), "axis")])
         return rows
 
-    def _make_layout(self, width: int, height: int) -> _Layout | None:
+    def _make_layout(self, width: int, height: int) -> Layout | None:
         curves = [self._shown(series) for series in self._series.values() if len(series.curve)]
-        if not curves or height < 3 or width < 20:
+        if not curves:
             return None
-        x_low, x_high = stepped_range(min(curve.xs[0] for curve in curves), max(curve.xs[-1] for curve in curves))
-        shows_axis = height >= 5
-        plot_height = height - 1 - shows_axis
-        y = self._y_axis(curves, max(2, plot_height // 3))
-        step = y.ticks[1] - y.ticks[0] if len(y.ticks) > 1 else y.high - y.low
-        labels = [tick_label(tick, tick if y.logarithmic else step) for tick in y.ticks]
-        gutter = max(4, *(len(label) for label in labels)) + 1
-        return _Layout(gutter, width - gutter, plot_height, x_low, x_high, y, shows_axis)
+        under = [*self._ghosts.values(), *(curve for band in self._bands.values() for curve in band)]
+        curves += [curve for curve in under if len(curve)]
+        marks = [reference.value for reference in self._references.values() if math.isfinite(reference.value)]
+        wide = self._auto_log and is_wide_range(curves, marks)
+        wanted = wide if self.logarithmic is None else self.logarithmic
+        self._is_log = wanted and value_range(curves, marks)[1] > 0
+        return lay_out(curves, marks, width, height, logarithmic=self._is_log)
 
     def _shown(self, series: _Series) -> Curve:
         return series.smooth.update() if self.smoothed else series.curve
 
-    def _y_axis(self, curves: Sequence[Curve], count: int) -> Axis:
-        ranges = [curve.extremes(0, len(curve)) for curve in curves]
-        marks = [reference.value for reference in self._references if math.isfinite(reference.value)]
-        low, high = min([r[0] for r in ranges] + marks), max([r[1] for r in ranges] + marks)
-        wide = self._auto_log and low > 0 and high > _WIDE_RANGE * low
-        self._is_log = high > 0 and (wide if self.logarithmic is None else self.logarithmic)
-        if self._is_log:
-            if low <= 0:
-                positive = [y for curve in curves for y in curve.ys if y > 0]
-                low = min(positive, default=high / 10)
-            return log_axis(low, high if high > low else low * 10, count)
-        return linear_axis(low, high, count)
-
-    def _plot(self, layout: _Layout) -> list[Row]:
+    def _plot(self, layout: Layout) -> list[Row]:
         """The rows with the curves, each with its part of the axis on the left."""
         canvas = Canvas(layout.plot_width, layout.plot_height, braille=not self.ascii_only)
+        under = self._draw_under(layout)
         overlay: dict[tuple[int, int], tuple[str, StyleKey]] = {}
-        self._draw_references(layout, overlay)
+        dashed = self._place_references(layout, overlay)
         lettered = not self.ascii_only and len(self._series) > 1 and not has_colors(self.app)
         for series in self._series.values() if self.smoothed else ():
-            canvas.draw(self._spans(series.curve, layout, canvas), layout.y.position, series.color + _RAW)
+            canvas.draw(layout.spans(series.curve, canvas), layout.y.position, series.color + _RAW)
         for number, series in enumerate(self._series.values()):
-            spans = self._spans(self._shown(series), layout, canvas)
-            canvas.draw(spans, layout.y.position, series.color)
+            canvas.draw(layout.spans(self._shown(series), canvas), layout.y.position, series.color)
             if lettered:
                 self._letter(series, number, layout, overlay)
-        ticks = self._tick_rows(layout)
+        ticks = layout.ticks()
         rule = "|" if self.ascii_only else "│"
         joint = "+" if self.ascii_only else "┤"
         rows: list[Row] = []
         for y in range(layout.plot_height):
             label = ticks.get(y)
             left = fit_right(label or "", layout.gutter - 1) + (joint if label else rule)
-            rows.append([(left, "axis"), *self._body(canvas, overlay, y, rule)])
+            rows.append([(left, "axis"), *self._body(canvas, under, overlay, y, y in dashed)])
         return rows
 
-    def _spans(self, curve: Curve, layout: _Layout, canvas: Canvas) -> list[Span | None]:
-        return curve.columns(layout.x_low, layout.x_high, canvas.dots_across)
+    def _draw_under(self, layout: Layout) -> Canvas:
+        """Spreads over seeds and, on them, the curves of another run."""
+        under = Canvas(layout.plot_width, layout.plot_height, braille=not self.ascii_only)
+        for name, band in self._bands.items():
+            low, high = (layout.spans(curve, under) for curve in band)
+            under.fill(low, high, layout.y.position, self._colors[name] + _BAND, sparse=under.braille)
+        for name, curve in self._ghosts.items():
+            under.draw(layout.spans(curve, under), layout.y.position, self._colors[name] + _GHOST)
+        return under
 
-    def _draw_references(self, layout: _Layout, overlay: dict[tuple[int, int], tuple[str, StyleKey]]) -> None:
-        """Dashed lines under the curves, each with its name at the right end."""
-        dash = "-" if self.ascii_only else "╌"
-        for reference in self._references:
-            share = layout.y.position(reference.value) if math.isfinite(reference.value) else -1
-            if not 0 <= share <= 1:
+    def _place_references(self, layout: Layout, overlay: dict[tuple[int, int], tuple[str, StyleKey]]) -> set[int]:
+        """The rows of dashed lines; their names stand at the right end."""
+        rows = set()
+        for reference in self._references.values():
+            y = layout.row_of(reference.value)
+            if y is None:
                 continue
-            y = round((1 - share) * (layout.plot_height - 1))
+            rows.add(y)
             name = clean_line(reference.label if isinstance(reference.label, str) else self.say(reference.label))
             label = cut(f" {name} {figure(reference.value)}", layout.plot_width // 2)
-            for x in range(layout.plot_width - width_of(label)):
-                overlay.setdefault((y, x), (dash, _REFERENCE))
             overlay[y, layout.plot_width - width_of(label)] = (label, "reference")
+        return rows
 
     def _letter(
         self,
         series: _Series,
         number: int,
-        layout: _Layout,
+        layout: Layout,
         overlay: dict[tuple[int, int], tuple[str, StyleKey]],
     ) -> None:
         """Without colours: the series' letter on its curve every dozen columns."""
         for x in range(3 + 4 * number % 12, layout.plot_width, 12):
             at = layout.x_low + (layout.x_high - layout.x_low) * x / max(1, layout.plot_width - 1)
             value = self._shown(series).value_at(at)
-            share = -1.0 if value is None else layout.y.position(value)
-            if 0 <= share <= 1:
-                overlay[round((1 - share) * (layout.plot_height - 1)), x] = (_LETTERS[number % 26], series.color)
+            y = None if value is None else layout.row_of(value)
+            if y is not None:
+                overlay[y, x] = (_LETTERS[number % 26], series.color)
 
-    def _body(self, canvas: Canvas, overlay: dict[tuple[int, int], tuple[str, StyleKey]], y: int, rule: str) -> Row:
+    def _body(
+        self,
+        canvas: Canvas,
+        under: Canvas,
+        overlay: dict[tuple[int, int], tuple[str, StyleKey]],
+        y: int,
+        is_dashed: bool,
+    ) -> Row:
         """One row of the grid as pieces of equal style."""
         pieces: Row = []
         x = 0
         while x < canvas.width:
-            placed = overlay.get((y, x))
-            bits, owner = canvas.bits[y][x], canvas.owners[y][x]
-            text: str
-            style: StyleKey
-            if placed is not None and not (placed[1] == _REFERENCE and bits):
-                text, style = placed
-            elif bits:
-                text = chr(0x2800 + bits) if canvas.braille else MARKERS[owner % _RAW % len(MARKERS)]
-                style = owner
-            elif x == self._cursor:
-                text, style = rule, "cursor"
-            else:
-                text, style = " ", "text"
-            if style == _REFERENCE:
-                style = "reference"
+            text, style = overlay.get((y, x)) or self._cell(canvas, under, x, y, is_dashed)
             if pieces and pieces[-1][1] == style:
                 pieces[-1] = (pieces[-1][0] + text, style)
             else:
@@ -331,37 +316,26 @@ class LineChart(Painted, can_focus=True):
             x += width_of(text)
         return pieces
 
-    def _tick_rows(self, layout: _Layout) -> dict[int, str]:
-        """Which rows carry a tick, and its label."""
-        rows: dict[int, str] = {}
-        ticks = layout.y.ticks
-        step = ticks[1] - ticks[0] if len(ticks) > 1 else layout.y.high - layout.y.low
-        for tick in reversed(ticks):
-            y = round((1 - layout.y.position(tick)) * (layout.plot_height - 1))
-            rows.setdefault(y, tick_label(tick, tick if layout.y.logarithmic else step))
-        return rows
+    def _cell(self, canvas: Canvas, under: Canvas, x: int, y: int, is_dashed: bool) -> tuple[str, StyleKey]:
+        """The uppermost of what is drawn in a cell: curve, level, another run or spread, cursor."""
+        if canvas.bits[y][x]:
+            owner = canvas.owners[y][x]
+            mark = MARKERS[owner % _RAW % len(MARKERS)]
+            return chr(0x2800 + canvas.bits[y][x]) if canvas.braille else mark, owner
+        if is_dashed:
+            return "-" if self.ascii_only else "╌", "reference"
+        if x == self._cursor:
+            return "|" if self.ascii_only else "│", "cursor"
+        if under.bits[y][x]:
+            owner = under.owners[y][x]
+            return chr(0x2800 + under.bits[y][x]) if under.braille else _FAINT_MARKERS[owner // _RAW * _RAW], owner
+        return " ", "text"
 
-    def _x_axis(self, layout: _Layout) -> str:
+    def _x_axis(self, layout: Layout) -> str:
         """The labels under the plot, and the name of the axis at its end."""
-        span = layout.x_high - layout.x_low
-        count = max(2, layout.plot_width // 14)
-        axis = linear_axis(layout.x_low, layout.x_high, count)
-        step = axis.ticks[1] - axis.ticks[0]
         name = clean_line(self._axis_name if isinstance(self._axis_name, str) else self.say(self._axis_name))
         name = cut(f" {name}" if name else "", layout.plot_width // 3)
-        room = layout.plot_width - width_of(name)
-        row = [" "] * room
-        free_from = 0
-        for tick in axis.ticks:
-            if not layout.x_low - 1e-9 <= tick <= layout.x_high + 1e-9:
-                continue
-            label = tick_label(tick, step)
-            start = round((tick - layout.x_low) / span * (layout.plot_width - 1)) - len(label) // 2
-            start = max(0, start)
-            if start >= free_from and start + len(label) <= room:
-                row[start : start + len(label)] = label
-                free_from = start + len(label) + 1
-        return " " * layout.gutter + "".join(row) + name
+        return " " * layout.gutter + layout.x_labels(layout.plot_width - width_of(name)) + name
 
     def _header(self, *, values: bool = True) -> Row:
         """The title and, for each series, its mark, its name and its value: the latest, or the one at the cursor.

@@ -82,7 +82,7 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], arguments: tu
 def test_run_prints_claims_and_keeps_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("run", "half_precision_overflow", "--predict", "3") == 0
     text = capsys.readouterr().out
-    assert "You said: NaN\nIt was:   0" in text
+    assert "You said: NaN\nIt was:   0 ✗" in text
     assert "✓ supported  From |x| = 256 on float16 silently returns 0" in text
     record = Progress.load().lesson("normalization")
     assert record.predictions == {"half_precision_overflow": 2}
@@ -90,7 +90,7 @@ def test_run_prints_claims_and_keeps_them(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_run_streams_events_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("run", "depth_signal", "--quick", "--set", "depth=4", "--json") == 0
+    assert run("run", "depth_signal", "--budget", "quick", "--set", "depth=4", "--json") == 0
     events = lines_of(capsys)
     kinds = {event["kind"] for event in events}
     assert kinds == {"progress", "scalars", "table", "claim"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lessons.doctor import examine
-from lessons.figures import cells, read_figure
+from lessons.figures import read_figure
 from lessons.lesson import load_glossary, read_lesson
 from lessons.page_text import plain_page
 from lessons.pages import FigureBlock
@@ -56,7 +56,3 @@ def test_a_figure_of_one_language_or_of_no_page_is_found(drawn: Path) -> None:
     (drawn / "figures" / "flow.zh.txt").unlink()
     with pytest.raises(UserError, match=r"zh\.md:7: no figure 'flow\.zh\.txt'"):
         read_lesson(drawn, load_glossary(drawn.parent))
-
-
-def test_cells() -> None:
-    assert [cells(text) for text in ("abc", "注意", "e\u0301", "→─")] == [3, 4, 1, 2]

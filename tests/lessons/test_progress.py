@@ -27,6 +27,7 @@ def test_survives_a_restart() -> None:
         record.mark_answer("plateau", ("relu",), correct=False)
         record.attempt("rmsnorm").passed = True
         record.predictions["depth_signal"] = 2
+        record.guesses["share"] = 12.5
         claim = Claim("dies", Text("a", "b"), {"x": float("inf")}, None)
         record.runs["depth_signal"] = Recording({"depth": 30}, (claim,))
     again = Progress.load().lesson("normalization")
@@ -35,7 +36,22 @@ def test_survives_a_restart() -> None:
     assert again.answers["plateau"].attempts == 2
     assert again.exercises["rmsnorm"].passed is True
     assert again.predictions == {"depth_signal": 2}
+    assert again.guesses == {"share": 12.5}
     assert again.runs["depth_signal"].claims == (claim,)
+
+
+def test_a_file_of_an_older_version_is_read(home: Path) -> None:
+    with changing() as progress:
+        progress.lesson("a").mark_read("page")
+        progress.lesson("a").predictions["depth_signal"] = 1
+    data = json.loads(paths.progress().read_text(encoding="utf-8"))
+    del data["lessons"]["a"]["guesses"]
+    paths.progress().write_text(json.dumps(data), encoding="utf-8")
+    progress = Progress.load()
+    assert progress.notes == []
+    record = progress.lesson("a")
+    assert (record.read, record.predictions, record.guesses) == (["page"], {"depth_signal": 1}, {})
+    assert list(home.glob("*.kept-*")) == []
 
 
 @pytest.mark.parametrize(

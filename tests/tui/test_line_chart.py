@@ -258,3 +258,27 @@ def test_how_much_of_a_row_is_sent_again() -> None:
     assert last_change(before, [("损失 ", "a"), ("xyxx", 1), ("tail", "a")], 80) == 7
     assert last_change(before, [("损失 ", "a"), ("xxxx", 2), ("tail", "a")], 80) == 9
     assert last_change(before, [("损失 ", "a"), ("xxxxx", 1), ("tail", "a")], 80) == 80
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+async def test_the_spread_over_seeds_is_dotted_under_the_curve(ascii_only: bool) -> None:
+    app = ChartApp()
+    app.ascii_only = ascii_only
+    async with app.run_test(size=(60, 14)) as pilot:
+        app.chart.set_series("loss", range(50), [2.0] * 50)
+        await pilot.pause()
+        before = text_of(app)
+        app.chart.set_band("loss", (0.0, 49.0), (1.0, 1.5), (3.0, 2.5))
+        await pilot.pause()
+        after = text_of(app)
+        styles = {key for row in app.chart._rows for _, key in row if isinstance(key, int)}
+        assert styles == {0, 2000}
+        assert app.chart.style_of(2000).dim
+        drawn = "." if ascii_only else "⠁⠂⠄⡀⠈⠐⠠⢀"
+        assert sum(after.count(mark) for mark in drawn) > sum(before.count(mark) for mark in drawn) + 50
+        curve = "*" if ascii_only else "⠒⠤⠉⣀"
+        assert sum(after.count(mark) for mark in curve) >= 40
+        app.chart.clear()
+        app.chart.set_series("loss", range(50), [2.0] * 50)
+        await pilot.pause()
+        assert text_of(app) == before

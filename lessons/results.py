@@ -1,0 +1,98 @@
+"""What a run of an experiment showed: its events without those that later ones replaced, and its charts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from minimind.events import Band, Claim, Event, Heatmap, Level, Mark, Progress, Scalars, Table
+from minimind.experiment import Value
+from minimind.plot import Curve
+
+DIFFERENCES = "differences"
+"""The table that says in what the arms of an experiment differ; it is shown first."""
+_MOST_EVENTS = 100_000
+
+
+@dataclass(frozen=True)
+class Results:
+    """One run of `experiment` with `values`: its last word on everything, the computing it took, when it ended.
+
+    `seconds` are CPU-seconds of the process, `made` is Unix time.
+    """
+
+    experiment: str
+    values: Mapping[str, Value]
+    events: tuple[Event, ...]
+    seconds: float = 0.0
+    made: float = 0.0
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The claims in their order."""
+        return tuple(event for event in self.events if isinstance(event, Claim))
+
+    def charts(self) -> dict[str, Chart]:
+        """The charts by name, in the order in which they began."""
+        return charts_of(self.events)
+
+
+class Collector:
+    """Takes events as they come and keeps what is needed to show the results again."""
+
+    def __init__(self) -> None:
+        self._ordered: list[Event] = []
+        self._latest: dict[tuple[str, str], Event] = {}
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take these events, in order."""
+        for event in events:
+            name = replaced_by_name(event)
+            if name is not None:
+                self._latest[event.kind, name] = event
+            elif not isinstance(event, (Progress, Mark)) and len(self._ordered) < _MOST_EVENTS:
+                self._ordered.append(event)
+
+    def events(self) -> tuple[Event, ...]:
+        """What was kept: points and sentences in order, then the latest of all that replaces itself."""
+        return (*self._ordered, *self._latest.values())
+
+
+def replaced_by_name(event: Event) -> str | None:
+    """The name under which a later event of the same kind takes this one's place; None for what stays."""
+    match event:
+        case Heatmap(name=name) | Table(name=name):
+            return name
+        case Level(chart=chart, name=name) | Band(chart=chart, name=name):
+            return f"{chart}\n{name}"
+        case Claim(id=name):
+            return name
+        case _:
+            return None
+
+
+@dataclass
+class Chart:
+    """The curves of one chart, its levels (name to value) and its bands over seeds (series to band)."""
+
+    name: str
+    axis: str = ""
+    curves: dict[str, Curve] = field(default_factory=dict)
+    levels: dict[str, float] = field(default_factory=dict)
+    bands: dict[str, Band] = field(default_factory=dict)
+
+
+def charts_of(events: Iterable[Event]) -> dict[str, Chart]:
+    """The charts that `events` draw, by name. One that has only levels or bands is none."""
+    charts: dict[str, Chart] = {}
+    for event in events:
+        if isinstance(event, Scalars):
+            chart = charts.setdefault(event.chart, Chart(event.chart))
+            chart.axis = chart.axis or event.axis
+            for name, value in event.values.items():
+                chart.curves.setdefault(name, Curve()).append(event.x, value)
+        elif isinstance(event, Level):
+            charts.setdefault(event.chart, Chart(event.chart)).levels[event.name] = event.value
+        elif isinstance(event, Band):
+            charts.setdefault(event.chart, Chart(event.chart)).bands[event.name] = event
+    return {name: chart for name, chart in charts.items() if chart.curves}
