@@ -51,6 +51,41 @@ static inline void spread(const float *p, const float *x, float *total, int64_t 
     }
 }
 
+static inline lanes counting(int64_t from) {
+    lanes numbers;
+    for (int i = 0; i < LANES; i++) numbers[i] = (float)(from + i);
+    return numbers;
+}
+
+/* The first `seen` of a row of scores become e^(score - largest), the others up to `span` 0; returns the largest. */
+static inline float soften(float *row, int64_t seen, int64_t span, float *sum) {
+    lanes zero = {0}, lowest = zero - INFINITY, largest = lowest, total = zero, end = zero + (float)seen;
+    lanes number = counting(0);
+    for (int64_t j = 0; j < span; j += LANES, number += (float)LANES) {
+        lanes score = choose(number < end, load(row + j), lowest);
+        largest = choose(score > largest, score, largest);
+    }
+    float top = largest_of(largest);
+    number = counting(0);
+    for (int64_t j = 0; j < span; j += LANES, number += (float)LANES) {
+        lanes weight = choose(number < end, exponentials(load(row + j) - top), zero);
+        store(row + j, weight);
+        total += weight;
+    }
+    *sum = sum_of(total);
+    return top;
+}
+
+/* The way back: scores become weights e^(score - log_sum), and dscores weight · (dscore - delta); 0 from `seen` on. */
+static inline void soften_gradient(float *row, float *drow, int64_t seen, int64_t span, float log_sum, float delta) {
+    lanes zero = {0}, end = zero + (float)seen, number = counting(0);
+    for (int64_t j = 0; j < span; j += LANES, number += (float)LANES) {
+        lanes weight = choose(number < end, exponentials(load(row + j) - log_sum), zero);
+        store(row + j, weight);
+        store(drow + j, choose(number < end, weight * (load(drow + j) - delta), zero));
+    }
+}
+
 /* A document: positions start … start + length - 1 of the flattened batch. */
 typedef struct { int64_t start, length; } document;
 
@@ -85,8 +120,8 @@ static void gather(const element *from, int64_t length, int64_t step, int64_t he
 
 /* The same turned round: [head, stride]. */
 static void gather_turned(const element *from, int64_t length, int64_t step, int64_t head, int64_t stride, float *turned) {
-    for (int64_t c = 0; c < head; c++)
-        for (int64_t j = 0; j < length; j++) turned[c * stride + j] = widen(from[j * step + c]);
+    for (int64_t j = 0; j < length; j++)
+        for (int64_t c = 0; c < head; c++) turned[c * stride + j] = widen(from[j * step + c]);
 }
 
 /* QUERIES rows from `first` on, times `factor`, zeros after the last one of the document. */
@@ -123,12 +158,8 @@ static void attend_document(const problem *p, document at, int64_t group, float 
             products(q, turned, scores, up_to(keys, 2 * LANES), p->padded, p->stride);
             float sums[QUERIES];
             for (int64_t i = 0; i < QUERIES; i++) {
-                float *row = scores + i * p->stride, largest = -INFINITY, sum = 0;
                 int64_t seen = first + i + 1 < keys ? first + i + 1 : keys;
-#pragma omp simd reduction(max : largest)
-                for (int64_t j = 0; j < span; j++) largest = j < seen && row[j] > largest ? row[j] : largest;
-#pragma omp simd reduction(+ : sum)
-                for (int64_t j = 0; j < span; j++) sum += row[j] = j < seen ? exponential(row[j] - largest) : 0.0f;
+                float sum, largest = soften(scores + i * p->stride, seen, span, &sum);
                 sums[i] = sum;
                 if (first + i < at.length) log_sums[(at.start + first + i) * p->heads + h] = largest + logf(sum);
             }
@@ -145,7 +176,7 @@ int attend(
     int64_t count, longest;
     document *found = find_documents(documents, batch, time, &count, &longest);
     if (!found) return -1;
-    problem p = {queries, keys, values, heads, groups, head, up_to(head, LANES), up_to(longest, 2 * LANES), 1.0f / sqrtf((float)head)};
+    problem p = {queries, keys, values, heads, groups, head, up_to(head, LANES), up_to(longest, 2 * LANES) + LANES, 1.0f / sqrtf((float)head)};
     int failed = 0;
 #pragma omp parallel num_threads(threads)
     {
@@ -192,18 +223,14 @@ static void attend_document_gradient(const problem *p, const gradients *g, docum
             products(q, keys_turned, weights, up_to(keys, 2 * LANES), p->padded, p->stride);
             products(d, values_turned, dscores, up_to(keys, 2 * LANES), p->padded, p->stride);
             for (int64_t i = 0; i < QUERIES; i++) {
-                float *weight = weights + i * p->stride, *dscore = dscores + i * p->stride, delta = 0;
                 int64_t seen = first + i < at.length ? first + i + 1 : 0;
                 int64_t position = at.start + (seen ? first + i : first);
-                float log_sum = g->log_sums[position * p->heads + h];
                 const element *o = g->out + position * step + h * p->head;
+                float delta = 0;
 #pragma omp simd reduction(+ : delta)
                 for (int64_t c = 0; c < p->head; c++) delta += d[i * p->padded + c] * widen(o[c]);
-#pragma omp simd
-                for (int64_t j = 0; j < span; j++) {
-                    weight[j] = j < seen ? exponential(weight[j] - log_sum) : 0.0f;
-                    dscore[j] = j < seen ? weight[j] * (dscore[j] - delta) : 0.0f;
-                }
+                soften_gradient(
+                    weights + i * p->stride, dscores + i * p->stride, seen, span, g->log_sums[position * p->heads + h], delta);
             }
             averages(dscores, keys_wide, dq, keys, p->padded, p->stride);
             spread(dscores, q, dkeys, keys, p->padded, p->stride);
@@ -225,7 +252,7 @@ int attend_gradient(
     int64_t count, longest;
     document *found = find_documents(documents, batch, time, &count, &longest);
     if (!found) return -1;
-    problem p = {queries, keys, values, heads, groups, head, up_to(head, LANES), up_to(longest, 2 * LANES), 1.0f / sqrtf((float)head)};
+    problem p = {queries, keys, values, heads, groups, head, up_to(head, LANES), up_to(longest, 2 * LANES) + LANES, 1.0f / sqrtf((float)head)};
     gradients g = {out, dout, log_sums, dqueries, dkeys, dvalues};
     int failed = 0;
 #pragma omp parallel num_threads(threads)

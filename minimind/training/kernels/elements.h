@@ -37,18 +37,50 @@ enum { LANES = 4, QUERIES = 8 };
 #endif
 /* One vector register; QUERIES rows of scores are computed together, so that each key is loaded once for all of them. */
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
+typedef int32_t integers __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 static inline lanes load(const float *from) { return *(const lanes *)from; }
 static inline void store(float *to, lanes what) { *(lanes *)to = what; }
 static inline int64_t up_to(int64_t size, int64_t multiple) { return (size + multiple - 1) / multiple * multiple; }
+static inline lanes choose(integers mask, lanes yes, lanes no) {
+    return (lanes)((mask & (integers)yes) | (~mask & (integers)no));
+}
 
-/* e^x for x <= 88: 2^n · e^r with |r| <= ln(2)/2, e^r by its Taylor polynomial of degree 6 (relative error < 2e-7). */
+/* e^x for x <= 88: 2^n · e^r with |r| <= ln(2)/2, e^r by its Taylor polynomial of degree 6 (relative error < 2e-7).
+ * Adding 1.5 · 2^23 rounds to a whole number n and leaves it in the lowest bits. */
+#define EXPONENTIAL(FLOATS, x) \
+    FLOATS shifted = x * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f; \
+    FLOATS r = x - n * 0.693359375f + n * 2.12194440e-4f; \
+    FLOATS y = 1.0f + r * (1.0f + r * (0.5f + r * (1.66666667e-1f + r * (4.16666667e-2f + r * (8.33333333e-3f + r * 1.38888889e-3f)))));
+
+static inline lanes exponentials(lanes x) {
+    lanes least = x - x - 87.0f;
+    x = choose(x < least, least, x);
+    EXPONENTIAL(lanes, x)
+    return (lanes)((integers)y + ((integers)shifted << 23));
+}
+
 static inline float exponential(float x) {
     x = x < -87.0f ? -87.0f : x;
-    float n = nearbyintf(x * 1.44269504f);
-    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    float y = 1.0f + r * (1.0f + r * (0.5f + r * (1.66666667e-1f + r * (4.16666667e-2f + r * (8.33333333e-3f + r * 1.38888889e-3f)))));
-    union { float value; int32_t bits; } pun = {y};
-    pun.bits += (int32_t)n << 23;
-    return pun.value;
+    EXPONENTIAL(float, x)
+    union { float value; int32_t bits; } one = {y}, power = {shifted};
+    one.bits += (int32_t)((uint32_t)power.bits << 23);
+    return one.value;
+}
+
+/* Sum and largest of a register, by halves: the same order always. */
+static inline float sum_of(lanes x) {
+    float part[LANES];
+    store(part, x);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) part[i] += part[i + half];
+    return part[0];
+}
+
+static inline float largest_of(lanes x) {
+    float part[LANES];
+    store(part, x);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) part[i] = part[i + half] > part[i] ? part[i + half] : part[i];
+    return part[0];
 }
