@@ -1,0 +1,154 @@
+"""Must queries, keys and values be three matrices? Some of them tied: on copying, which is a look-up, and on text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from minimind.events import Claim, Event, Level, Text
+from minimind.experiment import Parameter, experiment
+from minimind.lab.arms import Arm, Results, differences, on_text, results_table, train_arms
+from minimind.lab.attention import on_itself, share_on
+from minimind.lab.floors import ngram_loss
+from minimind.lab.tasks import HELD_OUT_SEED, Induction, TaskPlan, plan, task_model
+from minimind.lab.text import byte_text
+from minimind.lab.tiny import tiny_model
+from minimind.lab.verdicts import agree, means
+from minimind.model.transformer import MiniMind
+from minimind.model.variants.attention import Tie, tie_projections
+
+ARMS: dict[str, Tie] = {"separate": "separate", "Q = K": "query_key", "K = V": "key_value", "all": "all"}
+TIME, BATCH = 32, 8
+SAID_STEPS = 200
+"""With fewer steps copying may not have begun: comparisons stay undecided."""
+
+
+@experiment(
+    title=Text("One matrix for two jobs", "一个矩阵干两份活"),
+    question=Text(
+        "Queries, keys and values come from three matrices. Which of them can be the same?",
+        "查询、键、值来自三个矩阵。其中哪些可以是同一个？",
+    ),
+    parameters={
+        "steps": Parameter(Text("training steps", "训练步数"), low=10, high=2000),
+        "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
+    },
+    quick={"seeds": 1, "steps": 120},
+    deep={"seeds": 5, "steps": 1200},
+    smoke={"seeds": 1, "steps": 10},
+    predict=Text(
+        "On copying with a random period, which tying does the damage?",
+        "在周期随机的复制任务上，共用哪些矩阵会坏事？",
+    ),
+    choices=(
+        Text("none: they all learn it", "都不会：都学得会"),
+        Text("Q = K, not K = V", "Q = K 会，K = V 不会"),
+        Text("K = V, not Q = K", "K = V 会，Q = K 不会"),
+        Text("each of them", "每一种都会"),
+    ),
+    names={
+        "copying": Text("Copying: training loss", "复制：训练损失"),
+        "loss": Text("Text: training loss (nats a byte)", "文本：训练损失（nats/字节）"),
+        "byte pairs": Text("byte pairs", "字节对"),
+        "separate": Text("separate", "各用各的"),
+        "all": Text("all one", "全共用"),
+    },
+)
+def tied_projections(steps: int = 260, seeds: int = 3) -> Iterator[Event]:
+    """Train each tying on copying and then on text; measure how much weight positions put on themselves."""
+    task = Induction(longest=16, shortest=4)
+    copying = [_copying_arm(name, task) for name in ARMS]
+    yield differences(copying)
+    tokens, _ = task.draw(torch.Generator().manual_seed(HELD_OUT_SEED), 64)  # [batch, time]
+    settings = TaskPlan(
+        steps,
+        seeds,
+        learning_rate=5e-3,
+        measures={"itself": lambda model: float(share_on(model, tokens, on_itself(tokens))[-1].mean())},
+    )
+    copied = yield from train_arms(copying, replace(plan(task, settings), chart="copying"))
+    labels = {"accuracy": Text("right", "答对"), "itself": Text("looks at itself", "看自己")}
+    yield results_table(copying, copied, Text("Copying", "复制"), labels)
+
+    text = byte_text()
+    reading = [_text_arm(name) for name in ARMS]
+    yield Level("loss", "byte pairs", ngram_loss(text.train, text.held_out, 2))
+    read = yield from train_arms(reading, on_text(text, steps, seeds=seeds, batch=BATCH, time=TIME))
+    yield results_table(
+        reading, read, Text("Text: held-out loss", "文本：留出损失"), {"held_out": Text("nats a byte", "nats/字节")}
+    )
+    untrained = {
+        arm.name: float(share_on(arm.build(0), tokens, on_itself(tokens)).mean())
+        for arm in copying
+        if arm.name != "all"
+    }
+    average = sum(1 / place for place in range(1, TIME + 1)) / TIME
+    yield from _claims(copied, read, untrained, average, steps >= SAID_STEPS)
+
+
+def _copying_arm(name: str, task: Induction) -> Arm:
+    def build(seed: int) -> MiniMind:
+        fields = {"num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 64}
+        return task_model(task, seed=seed, change=lambda model: tie_projections(model, ARMS[name]), **fields)
+
+    return Arm(name, build, {"shared": ARMS[name]})
+
+
+def _text_arm(name: str) -> Arm:
+    def build(seed: int) -> MiniMind:
+        return tiny_model(
+            seed=seed, change=lambda model: tie_projections(model, ARMS[name]), max_position_embeddings=TIME
+        )
+
+    return Arm(name, build, {"shared": ARMS[name]})
+
+
+def _claims(copied: Results, read: Results, untrained: dict[str, float], average: float, said: bool) -> Iterator[Event]:
+    separate, query_key, key_value, every = (copied.of(name) for name in ARMS)
+    works = {name: copied.mean(name) > 0.8 for name in ARMS}
+    choices = {(True, True): 0, (False, True): 1, (True, False): 2, (False, False): 3}
+    yield Claim(
+        "prediction",
+        Text(
+            f"right: Q = K {copied.mean('Q = K'):.0%}, K = V {copied.mean('K = V'):.0%}",
+            f"答对：Q = K {copied.mean('Q = K'):.0%}，K = V {copied.mean('K = V'):.0%}",
+        ),
+        {"choice": choices[works["Q = K"], works["K = V"]]},
+        True,
+    )
+    yield Claim(
+        "asking_and_answering_must_differ",
+        Text("With Q = K copying is not learnt; with three matrices it is", "Q = K 时学不会复制；三个矩阵时学得会"),
+        means(separate=separate, query_key=query_key, all=every),
+        agree([a > 0.9 and b < 0.5 and c < 0.5 for a, b, c in zip(separate, query_key, every, strict=True)])
+        if said
+        else None,
+    )
+    yield Claim(
+        "keys_may_be_values",
+        Text("With K = V it is learnt", "K = V 时学得会"),
+        means(key_value=key_value),
+        agree([value > 0.8 for value in key_value]) if said else None,
+    )
+    yield Claim(
+        "each_looks_at_itself",
+        Text(
+            "Before any training, Q = K makes positions put at least twice the weight on themselves",
+            "还没训练，Q = K 就让各位置放在自己身上的权重至少翻倍",
+        ),
+        {"separate": untrained["separate"], "query_key": untrained["Q = K"], "average": average},
+        untrained["Q = K"] > 2 * untrained["separate"],
+    )
+    first, *others = (read.of(name) for name in ARMS)
+    gaps = [max(abs(other[seed] - loss) for other in others) for seed, loss in enumerate(first)]
+    yield Claim(
+        "text_hardly_shows_it",
+        Text(
+            "On text, after as many steps, every tying is within 0.3 nats of separate",
+            "在文本上练同样多步，每种共用与分开的差距都不到 0.3 nats",
+        ),
+        means(separate=first, query_key=others[0], key_value=others[1], all=others[2], gap=gaps),
+        agree([gap < 0.3 for gap in gaps]) if said else None,
+    )
