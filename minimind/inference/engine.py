@@ -114,6 +114,10 @@ class Engine:
             f"生成改由 torch 完成，没有使用编译的解码步（会慢几倍）：{reason.zh}",
         )
 
+    def use_torch(self) -> None:
+        """Write by torch, with the weights that the model has."""
+        self._native = None
+
     def _note(self, note: Text | None) -> None:
         if note is not None:
             self.metadata["notes"] = [*self.metadata.get("notes", ()), {"en": note.en, "zh": note.zh}]

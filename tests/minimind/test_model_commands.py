@@ -166,16 +166,30 @@ def test_info_of_a_checkpoint_and_a_preset(run: Any, checkpoint: Path) -> None:
     assert "num_experts" in run("model", "info", "minimind3-moe").out
 
 
-def test_bench_decode_compares_equal_texts(run: Any, checkpoint: Path) -> None:
+def test_bench_decode_tells_each_format_beside_its_baseline(run: Any, checkpoint: Path) -> None:
     flags = ("--tokens", "6", "--prompt", "9", "--repeat", "1")
-    (data,) = run("bench", "decode", checkpoint, *flags, "--json").objects()
-    assert data["same_tokens"] is True
-    assert data["ratio"] == pytest.approx(
-        data["cached_tokens_per_second"] / data["uncached_tokens_per_second"], rel=0.05
-    )
-    assert "the same tokens" in run("bench", "decode", "nano", *flags).out
+    ceilings, torch, *formats = run("bench", "decode", checkpoint, *flags, "--json").objects()
+    assert ceilings["memory_read"] > 1e8
+    assert (torch["weights"], torch["ratio"], torch["memory_share"]) == ("torch", 1.0, None)
+    assert [row["weights"] for row in formats] == ["float32", "bfloat16", "int8", "int4"]
+    assert formats[0]["same_tokens"] is True
+    for row in formats:
+        assert row["ratio"] == pytest.approx(row["tokens_per_second"] / torch["tokens_per_second"], rel=0.05)
+        assert 0 < row["memory_share"] < 2
+    assert "the same tokens" in run("bench", "decode", "nano", *flags, "--formats", "float32").out
     assert "exceed" in run("bench", "decode", checkpoint, "--prompt", "1000").err
     assert run("bench", "decode", checkpoint, "--repeat", "0").status == 2
+    assert "trained model" in run("bench", "decode", "nano", *flags, "--quality", "--formats", "int8").err
+
+
+def test_bench_decode_tells_quality_and_guesses(run: Any) -> None:
+    flags = ("--tokens", "12", "--prompt", "9", "--repeat", "1", "--formats", "int8", "--quality", "--guess", "--json")
+    rows = {row["benchmark"]: row for row in run("bench", "decode", "nano-chat", *flags).objects()}
+    assert abs(rows["decode-quality"]["difference"]) < 0.01
+    assert rows["decode-quality"]["loss"] == pytest.approx(0.24, abs=0.08)
+    assert rows["decode-guess"]["same_tokens"] is True
+    assert 0 <= rows["decode-guess"]["accepted_share"] <= 1
+    assert rows["decode-batch"]["tokens_per_second"] > 0
 
 
 def test_commands_load_no_torch_before_they_run() -> None:
