@@ -57,24 +57,49 @@ class _BadLine(Exception):
 
 @dataclass(slots=True)
 class Report:
-    """What a reading found. `examples` holds the first bad lines as `file:line: reason`."""
+    """What a reading found: lines in all, and how many are usable, bad (the first of them with a reason) or blank."""
 
     path: Path
     allow_bad: bool = False
+    lines: int = 0
     usable: int = 0
     bad: int = 0
     blank: int = 0
-    examples: list[Text] = field(default_factory=list)
+    first_bad: list[tuple[int, Text]] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def examples(self) -> list[Text]:
+        """The first bad lines as `file:line: reason`."""
+        found = []
+        for line, reason in self.first_bad:
+            where = clean_line(f"{self.path.name}:{line}")
+            found.append(Text(f"{where}: {reason.en}", f"{where}：{reason.zh}"))
+        return found
 
     def add(self, line: int, reason: Text) -> None:
         """Count a bad line."""
         self.bad += 1
         kind = reason.en.partition(" (")[0]
         self.reasons[kind] = self.reasons.get(kind, 0) + 1
-        if len(self.examples) < _EXAMPLES:
-            where = clean_line(f"{self.path.name}:{line}")
-            self.examples.append(Text(f"{where}: {reason.en}", f"{where}：{reason.zh}"))
+        if len(self.first_bad) < _EXAMPLES:
+            self.first_bad.append((line, reason))
+
+    def merge(self, part: Report) -> None:
+        """Add what was found in the next part of the file, whose lines were counted from 1."""
+        for line, reason in part.first_bad[: _EXAMPLES - len(self.first_bad)]:
+            self.first_bad.append((self.lines + line, reason))
+        self.lines += part.lines
+        self.usable += part.usable
+        self.bad += part.bad
+        self.blank += part.blank
+        for kind, count in part.reasons.items():
+            self.reasons[kind] = self.reasons.get(kind, 0) + count
+
+    def require_hope(self) -> None:
+        """Raise UserError when the first 200 lines or more are all bad: the rest need not be read."""
+        if not self.usable and self.bad >= _HOPELESS:
+            self.require_usable()
 
     def require_usable(self) -> None:
         """Raise UserError when nothing is usable, or more than 5 % of the lines are bad and `allow_bad` is not set."""
@@ -118,6 +143,26 @@ def read_preferences(path: Path, report: Report) -> Iterator[Preference]:
     with _open(path) as file:
         yield from _records(file, report, _dpo_record)
     report.require_usable()
+
+
+def is_json_lines(path: Path) -> bool:
+    """Whether a file is one JSON object a line rather than plain text. Raises UserError like reading."""
+    with _open(path) as file:
+        return _is_json(file)
+
+
+def read_part(path: Path, kind: Literal["pretrain", "sft"], report: Report, start: int, end: int) -> Iterator[Any]:
+    """The documents of those lines of a JSON-lines file that begin at byte `start` or later and before `end`.
+
+    Parts that together cover a file give what reading it whole gives. `report` counts lines from the part's first.
+    Raises UserError for a file that cannot be read; whether enough of it is usable is for who has all parts to say.
+    """
+    with _open(path) as file:
+        if start > 0:
+            file.seek(start - 1)
+            while (raw := _readline(file)) and not raw.endswith(b"\n"):
+                pass  # the rest of a line that begins in an earlier part
+        yield from _records(file, report, _text_record if kind == "pretrain" else _sft_record, start == 0, end)
 
 
 def documents(path: Path, kind: Kind, report: Report) -> Iterator[Any]:
@@ -182,11 +227,13 @@ def _is_json(file: BinaryIO) -> bool:
     return head[:1] == b"{" or Path(file.name).suffix in (".jsonl", ".json")
 
 
-def _lines(file: BinaryIO, report: Report) -> Iterator[tuple[int, bytes]]:
-    """(number, bytes) of the lines that are not blank and not too long; bounded memory."""
-    number = 0
-    while raw := _readline(file):
-        number += 1
+def _lines(
+    file: BinaryIO, report: Report, at_start: bool = True, end: int | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """(number, bytes) of the lines, up to the byte `end`, that are not blank and not too long; bounded memory."""
+    while (end is None or file.tell() < end) and (raw := _readline(file)):
+        report.lines += 1
+        number = report.lines
         if len(raw) > LONGEST_LINE:
             size = len(raw)
             while raw and not raw.endswith(b"\n"):
@@ -194,7 +241,7 @@ def _lines(file: BinaryIO, report: Report) -> Iterator[tuple[int, bytes]]:
                 size += len(raw)
             report.add(number, Text(f"line too long ({size:,} bytes)", f"行太长（{size:,} 字节）"))
             continue
-        if number == 1:
+        if number == 1 and at_start:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         if raw.strip():
             yield number, raw
@@ -214,14 +261,20 @@ def _readline(file: BinaryIO) -> bytes:
         ) from None
 
 
-def _records(file: BinaryIO, report: Report, schema: Callable[[dict[str, Any]], Any]) -> Iterator[Any]:
-    for number, raw in _lines(file, report):
+def _records(
+    file: BinaryIO,
+    report: Report,
+    schema: Callable[[dict[str, Any]], Any],
+    at_start: bool = True,
+    end: int | None = None,
+) -> Iterator[Any]:
+    for number, raw in _lines(file, report, at_start, end):
         try:
             value = schema(_object(raw))
         except _BadLine as reason:
             report.add(number, reason.text)
-            if not report.usable and report.bad >= _HOPELESS:
-                report.require_usable()
+            if at_start:
+                report.require_hope()
             continue
         report.usable += 1
         yield value
@@ -243,9 +296,10 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _BadLine("not a JSON object", "不是 JSON 对象")
     try:
-        if "\x00" in line or b"\\u0000" in raw:
+        escapes = b"\\u" in raw
+        if "\x00" in line or (escapes and b"\\u0000" in raw):
             raise _BadLine("holds a NUL character", "含有 NUL 字符")
-        if b"\\ud" in raw.lower():
+        if escapes and b"\\ud" in raw.lower():
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise _BadLine("half of a surrogate pair", "含有半个代理对") from None

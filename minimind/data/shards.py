@@ -8,38 +8,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minimind import paths
-from minimind.data import chat, corpus
+from minimind.data import chunks, corpus
+from minimind.data.building import Builder, alone_in, unlock, write_json
 from minimind.data.catalogue import EMBEDDED, resolve
-from minimind.data.formats import Report, read_conversations, read_texts
+from minimind.data.chunks import CHUNK_BYTES, DataKind, Encoded, Task, token_dtype
+from minimind.data.formats import Report, is_json_lines, read_conversations, read_texts
 from minimind.data.preflight import too_few
 from minimind.data.tokenizer import Tokenizer
+from minimind.data.workers import Workers
 from minimind.errors import UserError
 from minimind.events import Text
+from minimind.hardware import available_cores
 from minimind.safe_text import clean_line
 
+__all__ = ["DataKind", "Prepared", "TokenDataset", "prepare", "token_dtype", "token_sizes"]
+
 FORMAT_VERSION = 1
-DataKind = Literal["pretrain", "sft"]
-Item = TypeVar("Item")
+ReportProgress = Callable[[int, int | None], None]
 
 _SLICE = 512
-"""Documents tokenised at a time: bounds the memory."""
-_VALIDATION_SHARE = 0.02
+"""Documents of a source that cannot be cut tokenised at a time."""
+_FEW_CHUNKS = 4
+"""Chunks of a file below which starting processes costs more than they save."""
+_WORTH_COMPILING = 4_000_000
+"""Bytes of a file."""
 _EMBEDDED_VALIDATION = (150_000, 1_000_000)
-_EMPTY_THOUGHT_SHARE = 0.2
-"""Share of the dialogues that keep their empty think blocks (interop: deleted with probability 0.8)."""
+_FRESH_SECONDS = 2.0
+"""A file changed so recently may change again without another time of change."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,20 +89,25 @@ def prepare(
     cache_directory: Path,
     embedded_bytes: int = 6_000_000,
     allow_bad: bool = False,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: ReportProgress | None = None,
+    processes: int | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Prepared:
     """Tokenise `sources` ("embedded", names of the catalogue, or paths of files) unless that was done before, and map the result.
 
     Of a file, two documents in a hundred (chosen by their hash, the first one always) are held out for validation; the
-    embedded corpus has a validation split of its own. `progress(done, total)` counts bytes of input.
-    Raises UserError for sources that cannot be used.
+    embedded corpus has a validation split of its own. `progress(done, total)` counts bytes of input; whatever it raises
+    ends the work, which the next call takes up again, as it does after a kill. `processes` (None: one a core) and
+    `chunk_bytes` change the speed and the memory, never the result. Raises UserError for sources that cannot be used.
     """
     if not sources:
         raise UserError("no data: name a data set or a file", "没有数据：请指定数据集或文件")
     sources = [resolve(source, paths.data()) for source in sources]
-    directory = cache_directory / _key(sources, tokenizer, kind, embedded_bytes)
+    directory = cache_directory / _key(sources, tokenizer, kind, embedded_bytes, cache_directory)
     if not _complete(directory):
-        _build(directory, sources, tokenizer, kind, embedded_bytes, allow_bad, progress or _silent)
+        job = _Preparation(sources, tokenizer, kind, embedded_bytes, allow_bad, progress or _silent, chunk_bytes)
+        job.processes = available_cores() if processes is None else processes
+        job.build(directory)
     about = json.loads((directory / "about.json").read_text(encoding="utf-8"))
     return Prepared(
         train=_load(directory / "train", tokenizer, directory.name),
@@ -109,29 +120,46 @@ def _silent(_done: int, _total: int | None) -> None:
     """Report to nobody."""
 
 
-def _key(sources: Sequence[str], tokenizer: Tokenizer, kind: DataKind, embedded_bytes: int) -> str:
+def _key(sources: Sequence[str], tokenizer: Tokenizer, kind: DataKind, embedded_bytes: int, cache: Path) -> str:
     """A name for exactly this preparation."""
     parts: list[object] = [FORMAT_VERSION, kind, tokenizer.sha256]
     for source in sources:
-        parts.append([source, corpus.VERSION, embedded_bytes] if source == EMBEDDED else _fingerprint(Path(source)))
+        parts.append(
+            [source, corpus.VERSION, embedded_bytes] if source == EMBEDDED else content_hash(Path(source), cache)
+        )
     return f"{kind}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}"
 
 
-def _fingerprint(path: Path) -> list[object]:
-    """Size, time of change and a hash of both ends of a file: a rewritten file is another file."""
+def content_hash(path: Path, cache: Path) -> str:
+    """The SHA-256 of a file's content; remembered in `cache` as long as its size and time of change stay the same.
+
+    Raises UserError for a file that cannot be read.
+    """
+    note = cache / f".content-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:24]}.json"
     try:
         about = path.stat()
+        identity = [about.st_size, about.st_mtime_ns, about.st_ino]
+        try:
+            known = json.loads(note.read_text(encoding="utf-8"))
+            if known["identity"] == identity:
+                return str(known["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
         with path.open("rb") as file:
-            digest = hashlib.sha256(file.read(1 << 20))
-            file.seek(max(0, about.st_size - (1 << 20)))
-            digest.update(file.read(1 << 20))
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         name = clean_line(str(path))
         raise UserError(
             f"{name} cannot be read: {error.strerror}; name a file or a data set (`minimind data list`)",
             f"{name} 读不出来：{error.strerror}；请指定文件或数据集（`minimind data list`）",
         ) from None
-    return [about.st_size, about.st_mtime_ns, digest.hexdigest()]
+    if time.time() - about.st_mtime > _FRESH_SECONDS:
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            write_json(note, {"identity": identity, "sha256": digest})
+        except OSError:
+            pass  # it is only computed again
+    return digest
 
 
 def _complete(directory: Path) -> bool:
@@ -143,114 +171,178 @@ def _complete(directory: Path) -> bool:
         return False
 
 
-def _build(
-    directory: Path,
-    sources: Sequence[str],
-    tokenizer: Tokenizer,
-    kind: DataKind,
-    embedded_bytes: int,
-    allow_bad: bool,
-    progress: Callable[[int, int | None], None],
-) -> None:
-    """Write the two parts beside their final place and rename them into it, so that half a data set is never seen."""
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        notes = _write_parts(temporary, sources, tokenizer, kind, embedded_bytes, allow_bad, progress)
-        files = {str(path.relative_to(temporary)): path.stat().st_size for path in temporary.rglob("*.bin")}
-        about = {"files": files, "notes": [{"en": note.en, "zh": note.zh} for note in notes]}
-        (temporary / "about.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
-        shutil.rmtree(directory, ignore_errors=True)
-        temporary.rename(directory)
-    except OSError as error:
-        if not _complete(directory):  # else another process was faster, which is as good
-            name = clean_line(str(directory))
-            raise UserError(
-                f"{name}: the tokens cannot be written: {error.strerror}; free some space or set MINIMIND_HOME",
-                f"{name}：词元写不进去：{error.strerror}；请腾出空间或设置 MINIMIND_HOME",
-            ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+@dataclass
+class _Preparation:
+    """The work of one `prepare` that finds nothing done."""
 
+    sources: Sequence[str]
+    tokenizer: Tokenizer
+    kind: DataKind
+    embedded_bytes: int
+    allow_bad: bool
+    report_progress: ReportProgress
+    chunk_bytes: int
+    processes: int = 1
 
-def _write_parts(
-    directory: Path,
-    sources: Sequence[str],
-    tokenizer: Tokenizer,
-    kind: DataKind,
-    embedded_bytes: int,
-    allow_bad: bool,
-    progress: Callable[[int, int | None], None],
-) -> list[Text]:
-    """Write the token files of both parts; returns what a person should know. Raises UserError for too little data."""
-    notes: list[Text] = []
-    with ExitStack() as stack:
-        writers = {}
-        for part in ("train", "validation"):
-            writers[part] = _Writer(directory / part, tokenizer, kind)
-            stack.callback(writers[part].close)
-        for source in sources:
+    def build(self, directory: Path) -> None:
+        """Build beside the final place, going on where a killed process stopped, and rename into it.
+
+        Half a data set is never seen. Sources that cannot be used leave nothing behind; anything else that ends the
+        work leaves what was done for the next time.
+        """
+        partial = directory.with_name(f".{directory.name}.partial")
+        try:
+            with alone_in(partial):
+                if _complete(directory):  # another process has just built it
+                    shutil.rmtree(partial, ignore_errors=True)
+                    return
+                for left_over in partial.glob("chunk-*"):
+                    left_over.unlink()
+                (partial / "tokenizer.json").write_text(self.tokenizer.definition, encoding="utf-8")
+                with Builder(partial, self.kind) as builder:
+                    self._read(builder, partial)
+                    notes = builder.progress.notes
+                    files = builder.finish()
+                write_json(partial / "about.json", {"files": files, "notes": notes})
+                shutil.rmtree(directory, ignore_errors=True)
+                partial.rename(directory)
+                unlock(directory)
+        except UserError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        except OSError as error:
+            if not _complete(directory):  # else another process was faster, which is as good
+                name = clean_line(str(directory))
+                raise UserError(
+                    f"{name}: the tokens cannot be written: {error.strerror}; free some space or set MINIMIND_HOME",
+                    f"{name}：词元写不进去：{error.strerror}；请腾出空间或设置 MINIMIND_HOME",
+                ) from None
+
+    def _read(self, builder: Builder, partial: Path) -> None:
+        """Read the sources not yet read. Raises UserError for too little data."""
+        at = builder.progress
+        for number in range(at.source, len(self.sources)):
+            source = self.sources[number]
             if source == EMBEDDED:
-                documents = _embedded(kind, embedded_bytes, progress)
+                self._read_stream(builder, self._embedded())
+            elif is_json_lines(path := Path(source)):
+                self._read_lines(builder, path, partial)
             else:
-                documents = _from_file(Path(source), kind, allow_bad, progress, notes)
-            for part, batch in _slices(documents):
-                writers[part].add(batch)
-    if not all(writer.documents for writer in writers.values()):
-        raise too_few(sources)
-    return notes
+                report = Report(path, allow_bad=self.allow_bad)
+                self._read_stream(builder, self._from_file(path, report))
+                at.notes += _notes_of(report)
+            at.source, at.done, at.documents, at.report = number + 1, 0, 0, None
+            builder.commit(now=True)
+        if not all(at.counts.values()):
+            raise too_few(self.sources)
+
+    def _read_lines(self, builder: Builder, path: Path, partial: Path) -> None:
+        """A JSON-lines file, in parts, by several processes where it is large."""
+        at, size = builder.progress, path.stat().st_size
+        report = Report(path, allow_bad=self.allow_bad)
+        if at.report is not None:
+            report = chunks.report_from(at.report, path, allow_bad=self.allow_bad)
+        starts = range(at.done, size, self.chunk_bytes)
+        tasks = [Task(path, start, min(start + self.chunk_bytes, size)) for start in starts]
+        for task, (encoded, part) in zip(tasks, self._encoded(tasks, partial), strict=True):
+            report.merge(part)
+            report.require_hope()
+            if len(encoded.lengths) and not at.documents:
+                encoded.held_out[0] = True
+            at.documents += len(encoded.lengths)
+            at.done, at.report = task.end, chunks.report_data(report)
+            builder.append(encoded)
+            builder.commit()
+            self.report_progress(task.end, size)
+        report.require_usable()
+        at.notes += _notes_of(report)
+
+    def _encoded(self, tasks: Sequence[Task], partial: Path) -> Iterator[tuple[Encoded, Report]]:
+        """What each task gives, in order."""
+        if tasks and tasks[-1].end - tasks[0].start > _WORTH_COMPILING:
+            self.tokenizer.prepare_fast()  # here, and not by each process
+        if self.processes == 1 or len(tasks) < _FEW_CHUNKS:
+            yield from (chunks.encode_part(self.tokenizer, self.kind, task) for task in tasks)
+            return
+        with Workers(min(self.processes, len(tasks)), partial, self.kind) as workers:
+            yield from workers.run(tasks)
+
+    def _read_stream(self, builder: Builder, documents: Iterator[tuple[bool, Any]]) -> None:
+        """(held out, document) one by one, tokenised in slices; those of an earlier start are passed over."""
+        at = builder.progress
+        for _ in range(at.done):
+            next(documents, None)
+        batch: list[tuple[bool, Any]] = []
+        for pair in documents:
+            batch.append(pair)
+            if len(batch) == _SLICE:
+                self._append(builder, batch)
+                batch = []
+        if batch:
+            self._append(builder, batch)
+
+    def _append(self, builder: Builder, batch: Sequence[tuple[bool, Any]]) -> None:
+        held_out, documents = zip(*batch, strict=True)
+        builder.append(chunks.encode_documents(self.tokenizer, self.kind, documents, held_out))
+        builder.progress.done += len(batch)
+        builder.commit()
+
+    def _embedded(self) -> Iterator[tuple[bool, Any]]:
+        """The embedded corpus: `embedded_bytes` for training, about a twentieth of that for validation."""
+        low, high = _EMBEDDED_VALIDATION
+        size = self.embedded_bytes
+        goals: dict[corpus.Split, int] = {"train": size, "validation": min(max(size // 20, min(low, size)), high)}
+        total, done = sum(goals.values()), 0
+        for split, goal in goals.items():
+            made = index = 0
+            while made < goal:
+                if self.kind == "pretrain":
+                    document: Any = corpus.pretrain_document(index, split=split)
+                    made += len(document.encode())
+                else:
+                    document = corpus.dialogue(index, split=split)["conversations"]
+                    made += sum(len(message["content"].encode()) for message in document)
+                index += 1
+                yield split == "validation", document
+                if index % _SLICE == 0:
+                    self.report_progress(done + made, total)
+            done += made
+        self.report_progress(total, total)
+
+    def _from_file(self, path: Path, report: Report) -> Iterator[tuple[bool, Any]]:
+        """The documents of a file that cannot be cut anywhere; what had to be skipped goes into `report`."""
+        lines: Iterator[Any] = read_texts(path, report) if self.kind == "pretrain" else read_conversations(path, report)
+        total, done = path.stat().st_size, 0
+        for index, document in enumerate(lines):
+            if self.kind == "pretrain":
+                done += len(document.encode())
+            yield index == 0 or chunks.is_held_out(self.kind, document), document
+            if index % _SLICE == 0:
+                self.report_progress(min(done, total), total)
+        self.report_progress(total, total)
 
 
-class _Writer:
-    """Tokenises slices of documents and appends them to the files of one part."""
-
-    def __init__(self, directory: Path, tokenizer: Tokenizer, kind: DataKind) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._tokenizer, self._kind = tokenizer, kind
-        self._dtype = token_dtype(tokenizer.vocab_size)
-        self._tokens: BinaryIO = (directory / "tokens.bin").open("wb")
-        self._offsets: BinaryIO = (directory / "offsets.bin").open("wb")
-        self._mask: BinaryIO | None = (directory / "mask.bin").open("wb") if kind == "sft" else None
-        self._end = 0
-        self.documents = 0
-        self._offsets.write(np.int64(0).tobytes())
-
-    def add(self, batch: Sequence[Any]) -> None:
-        """Tokenise and append documents (texts, or conversations with whether they keep empty thoughts)."""
-        if self._kind == "pretrain":
-            ids = [
-                [self._tokenizer.bos_id, *tokens, self._tokenizer.eos_id]
-                for tokens in self._tokenizer.encode_batch(batch)
-            ]
-        else:
-            encoded = chat.encode_dialogues(self._tokenizer, batch)
-            ids = [tokens for tokens, _ in encoded]
-            if self._mask is not None:
-                self._mask.write(np.concatenate([np.array(mask, dtype=np.uint8) for _, mask in encoded]).tobytes())
-        self._tokens.write(np.concatenate([np.array(tokens, dtype=self._dtype) for tokens in ids]).tobytes())
-        ends = self._end + np.cumsum([len(tokens) for tokens in ids], dtype=np.int64)
-        self._offsets.write(ends.tobytes())
-        self._end = int(ends[-1])
-        self.documents += len(ids)
-
-    def close(self) -> None:
-        """Flush."""
-        for file in (self._tokens, self._offsets, self._mask):
-            if file is not None:
-                file.close()
-
-
-def token_dtype(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
-    """The smallest type that holds every id."""
-    return np.uint16 if vocab_size <= 1 << 16 else np.uint32
+def _notes_of(report: Report) -> list[dict[str, str]]:
+    """What a person should know about the lines of a file that were skipped."""
+    if not report.bad:
+        return []
+    shown_en, shown_zh = (
+        "; ".join(text.en for text in report.examples),
+        "；".join(text.zh for text in report.examples),
+    )
+    return [
+        {
+            "en": f"{report.path.name}: {report.bad} lines skipped. {shown_en}",
+            "zh": f"{report.path.name}：跳过了 {report.bad} 行。{shown_zh}",
+        }
+    ]
 
 
 def _load(directory: Path, tokenizer: Tokenizer, fingerprint: str) -> TokenDataset:
-    offsets = np.fromfile(directory / "offsets.bin", dtype=np.int64)
     mask_path = directory / "mask.bin"
     return TokenDataset(
         tokens=np.memmap(directory / "tokens.bin", dtype=token_dtype(tokenizer.vocab_size), mode="r"),
-        offsets=offsets,
+        offsets=np.memmap(directory / "offsets.bin", dtype=np.int64, mode="r").view(np.ndarray),
         mask=np.memmap(mask_path, dtype=np.uint8, mode="r") if mask_path.exists() else None,
         token_bytes=token_sizes(tokenizer),
         fingerprint=fingerprint,
@@ -265,78 +357,3 @@ def token_sizes(tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
         for token in range(tokenizer.vocab_size)
     ]
     return np.array(sizes, dtype=np.int64)
-
-
-def _slices(documents: Iterator[tuple[str, Item]]) -> Iterator[tuple[str, list[Item]]]:
-    """(part, documents of that part) in slices of bounded size."""
-    while chunk := list(islice(documents, _SLICE)):
-        for part in ("train", "validation"):
-            chosen = [document for name, document in chunk if name == part]
-            if chosen:
-                yield part, chosen
-
-
-def _embedded(
-    kind: DataKind, size: int, progress: Callable[[int, int | None], None]
-) -> Iterator[tuple[str, str | tuple[chat.Message, ...] | Any]]:
-    """(part, document) of the embedded corpus: `size` bytes for training, about a twentieth of that for validation."""
-    low, high = _EMBEDDED_VALIDATION
-    goals = {"train": size, "validation": min(max(size // 20, min(low, size)), high)}
-    total, done = sum(goals.values()), 0
-    for part, goal in goals.items():
-        split: corpus.Split = "train" if part == "train" else "validation"
-        made = index = 0
-        while made < goal:
-            if kind == "pretrain":
-                document: Any = corpus.pretrain_document(index, split=split)
-                made += len(document.encode())
-            else:
-                messages = corpus.dialogue(index, split=split)["conversations"]
-                document = (messages, _keeps_empty_thought(messages))
-                made += sum(len(message["content"].encode()) for message in messages)
-            index += 1
-            yield part, document
-            if index % _SLICE == 0:
-                progress(done + made, total)
-        done += made
-    progress(total, total)
-
-
-def _from_file(
-    path: Path, kind: DataKind, allow_bad: bool, progress: Callable[[int, int | None], None], notes: list[Text]
-) -> Iterator[tuple[str, Any]]:
-    """(part, document) of a file; what had to be skipped goes into `notes`."""
-    report = Report(path, allow_bad=allow_bad)
-    lines: Iterator[Any] = read_texts(path, report) if kind == "pretrain" else read_conversations(path, report)
-    total, done = path.stat().st_size, 0
-    for index, line in enumerate(lines):
-        key = line if kind == "pretrain" else json.dumps(line, ensure_ascii=False)
-        done += len(key.encode())
-        yield _part(index, key), line if kind == "pretrain" else (line, _keeps_empty_thought(line))
-        if index % _SLICE == 0:
-            progress(min(done, total), total)
-    progress(total, total)
-    if report.bad:
-        shown_en, shown_zh = (
-            "; ".join(text.en for text in report.examples),
-            "；".join(text.zh for text in report.examples),
-        )
-        notes.append(
-            Text(
-                f"{path.name}: {report.bad} lines skipped. {shown_en}",
-                f"{path.name}：跳过了 {report.bad} 行。{shown_zh}",
-            )
-        )
-
-
-def _hash_share(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big") / 2**32
-
-
-def _part(index: int, key: str) -> str:
-    return "validation" if index == 0 or _hash_share(key) < _VALIDATION_SHARE else "train"
-
-
-def _keeps_empty_thought(messages: Sequence[chat.Message]) -> bool:
-    return _hash_share("thought " + json.dumps(messages, ensure_ascii=False)) < _EMPTY_THOUGHT_SHARE

@@ -176,7 +176,7 @@ def test_a_second_preparation_reads_the_first(
         progress=lambda *now: done.append(now),
     )
     assert done[-1][0] == done[-1][1]
-    monkeypatch.setattr("minimind.data.shards._build", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr("minimind.data.shards.Builder", lambda *_: pytest.fail("built again"))
     second = prepare(["embedded"], tokenizer, kind="pretrain", cache_directory=tmp_path, embedded_bytes=30_000)
     assert np.array_equal(first.train.tokens, second.train.tokens)
     assert [path.name for path in tmp_path.iterdir()] == [first.train.fingerprint]

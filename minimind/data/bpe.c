@@ -1,0 +1,156 @@
+/* Byte-level BPE in one pass: cut a text as GPT-2's pattern does, then join the bytes of each piece by the learnt merges.
+
+   The pattern is  's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+  (Radford et al. 2019); a
+   piece is joined by always applying its earliest learnt merge, the leftmost first (Sennrich et al. 2016, section 3.2).
+   What a character is, a letter, a number, white space or none of them, stands in a table that the caller took from the
+   tokenizer itself. Texts are valid UTF-8. */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OTHER, LETTER, NUMBER, SPACE };
+enum { LONGEST_PIECE = 4096, KEPT_BYTES = 24, KEPT_IDS = 8, KEPT_PIECES = 1 << 14 };
+#define NO_MERGE UINT32_MAX
+
+typedef struct { uint64_t pair; uint32_t rank, result; } Merge;          /* an empty slot has rank NO_MERGE */
+typedef struct { uint8_t bytes[KEPT_BYTES]; uint32_t ids[KEPT_IDS]; uint8_t size, count; } Kept;
+
+typedef struct {
+    const uint8_t *classes;   /* [0x110000] */
+    const uint32_t *byte_ids; /* [256] */
+    Merge *merges;
+    uint64_t slots;           /* of `merges`, a power of two */
+    Kept *kept;               /* short pieces met before, [KEPT_PIECES] */
+} Encoder;
+
+static uint64_t scatter(uint64_t key) { key *= 0x9E3779B97F4A7C15u; return key ^ key >> 32; }
+
+static const Merge *find(const Encoder *encoder, uint32_t left, uint32_t right) {
+    uint64_t pair = (uint64_t)left << 32 | right, slot = scatter(pair) & (encoder->slots - 1);
+    while (encoder->merges[slot].rank != NO_MERGE && encoder->merges[slot].pair != pair)
+        slot = (slot + 1) & (encoder->slots - 1);
+    return &encoder->merges[slot];
+}
+
+void encoder_free(Encoder *encoder) {
+    if (encoder) { free(encoder->merges); free(encoder->kept); free(encoder); }
+}
+
+/* `triples` is [count][3]: left, right and resulting id, in the order they were learnt. The tables must outlive it. */
+Encoder *encoder_new(const uint8_t *classes, const uint32_t *byte_ids, const uint32_t *triples, int64_t count) {
+    Encoder *encoder = calloc(1, sizeof *encoder);
+    if (!encoder) return NULL;
+    encoder->classes = classes;
+    encoder->byte_ids = byte_ids;
+    for (encoder->slots = 1024; encoder->slots < 4 * (uint64_t)count;) encoder->slots *= 2;
+    encoder->merges = malloc(encoder->slots * sizeof *encoder->merges);
+    encoder->kept = calloc(KEPT_PIECES, sizeof *encoder->kept);
+    if (!encoder->merges || !encoder->kept) { encoder_free(encoder); return NULL; }
+    for (uint64_t slot = 0; slot < encoder->slots; slot++) encoder->merges[slot] = (Merge){0, NO_MERGE, 0};
+    for (int64_t rank = 0; rank < count; rank++) {
+        const uint32_t *triple = triples + 3 * rank;
+        Merge *slot = (Merge *)find(encoder, triple[0], triple[1]);
+        *slot = (Merge){(uint64_t)triple[0] << 32 | triple[1], (uint32_t)rank, triple[2]};
+    }
+    return encoder;
+}
+
+/* Bytes of the character at `text`. */
+static int64_t width(const uint8_t *text) { return *text < 0x80 ? 1 : *text < 0xE0 ? 2 : *text < 0xF0 ? 3 : 4; }
+
+static int class_of(const Encoder *encoder, const uint8_t *text) {
+    uint32_t code = *text;
+    if (code >= 0xF0) code = (code & 7) << 18 | (text[1] & 63u) << 12 | (text[2] & 63u) << 6 | (text[3] & 63u);
+    else if (code >= 0xE0) code = (code & 15) << 12 | (text[1] & 63u) << 6 | (text[2] & 63u);
+    else if (code >= 0xC0) code = (code & 31) << 6 | (text[1] & 63u);
+    return encoder->classes[code];
+}
+
+static int64_t contraction(const uint8_t *text, int64_t left) {
+    if (left < 2) return 0;
+    if (strchr("stmd", text[1]) && text[1]) return 2;
+    if (left < 3) return 0;
+    return !memcmp(text + 1, "re", 2) || !memcmp(text + 1, "ve", 2) || !memcmp(text + 1, "ll", 2) ? 3 : 0;
+}
+
+/* Bytes of the first piece of `text`, which has `left` bytes, at least one. */
+static int64_t piece(const Encoder *encoder, const uint8_t *text, int64_t left) {
+    int64_t end = 0, last = 0;
+    if (*text == '\'' && (end = contraction(text, left))) return end;
+    int kind = class_of(encoder, text);
+    if (*text == ' ' && left > 1) {
+        int next = class_of(encoder, text + 1);
+        if (next != SPACE) { kind = next; end = 1; }
+    }
+    while (end < left && class_of(encoder, text + end) == kind) { last = end; end += width(text + end); }
+    /* White space before a word leaves its last character to it. */
+    return kind == SPACE && end < left && last > 0 ? last : end;
+}
+
+/* Ids of one piece of 2 to LONGEST_PIECE bytes into `ids`; returns how many. */
+static int64_t join(Encoder *encoder, const uint8_t *text, int64_t size, uint32_t *ids) {
+    uint32_t ranks[LONGEST_PIECE];
+    int64_t count = size;
+    for (int64_t i = 0; i < size; i++) ids[i] = encoder->byte_ids[text[i]];
+    for (int64_t i = 0; i + 1 < size; i++) ranks[i] = find(encoder, ids[i], ids[i + 1])->rank;
+    for (;;) {
+        uint32_t best = NO_MERGE;
+        for (int64_t i = 0; i + 1 < count; i++) best = ranks[i] < best ? ranks[i] : best;
+        if (best == NO_MERGE) return count;
+        int64_t at = 0;
+        while (ranks[at] != best) at++;
+        ids[at] = find(encoder, ids[at], ids[at + 1])->result;
+        count--;
+        memmove(ids + at + 1, ids + at + 2, (count - at - 1) * sizeof *ids);
+        memmove(ranks + at, ranks + at + 1, (count - at - 1) * sizeof *ranks);
+        if (at + 1 < count) ranks[at] = find(encoder, ids[at], ids[at + 1])->rank;
+        if (at > 0) ranks[at - 1] = find(encoder, ids[at - 1], ids[at])->rank;
+    }
+}
+
+static int64_t join_kept(Encoder *encoder, const uint8_t *text, int64_t size, uint32_t *ids) {
+    uint8_t padded[KEPT_BYTES] = {0};
+    uint64_t words[3];
+    memcpy(padded, text, size);
+    memcpy(words, padded, sizeof words);
+    uint64_t hash = scatter(words[0] ^ scatter(words[1] ^ scatter(words[2] + size)));
+    Kept *kept = &encoder->kept[hash >> 20 & (KEPT_PIECES - 1)];
+    if (kept->size == size && !memcmp(kept->bytes, padded, sizeof padded)) {
+        memcpy(ids, kept->ids, kept->count * sizeof *ids);
+        return kept->count;
+    }
+    int64_t count = join(encoder, text, size, ids);
+    if (count <= KEPT_IDS) {
+        memcpy(kept->bytes, padded, sizeof padded);
+        memcpy(kept->ids, ids, count * sizeof *ids);
+        kept->size = size;
+        kept->count = count;
+    }
+    return count;
+}
+
+/* Encode `count` texts that lie one after another in `text`; text i ends at `ends[i]`. `first` and `last` (negative:
+   none) stand before and after each. Writes all ids to `ids`, which has room for as many as there are bytes and two a
+   text, and how many each text has to `lengths`; -1 for a text with a piece beyond LONGEST_PIECE, whose ids are left
+   out. Returns how many ids were written. Not for two threads at once. */
+int64_t encoder_encode(Encoder *encoder, const uint8_t *text, const int64_t *ends, int64_t count, int64_t first,
+                       int64_t last, uint32_t *ids, int64_t *lengths) {
+    uint32_t *to = ids;
+    int64_t at = 0;
+    for (int64_t i = 0; i < count; at = ends[i++]) {
+        uint32_t *began = to;
+        if (first >= 0) *to++ = (uint32_t)first;
+        while (at < ends[i]) {
+            int64_t size = piece(encoder, text + at, ends[i] - at);
+            if (size > LONGEST_PIECE) break;
+            if (size == 1) *to++ = encoder->byte_ids[text[at]];
+            else to += (size <= KEPT_BYTES ? join_kept : join)(encoder, text + at, size, to);
+            at += size;
+        }
+        if (at < ends[i]) { to = began; lengths[i] = -1; continue; }
+        if (last >= 0) *to++ = (uint32_t)last;
+        lengths[i] = to - began;
+    }
+    return to - ids;
+}
