@@ -23,6 +23,8 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
     "log": math.log,
     "log2": math.log2,
     "exp": math.exp,
+    "sin": math.sin,
+    "cos": math.cos,
     "ceil": math.ceil,
     "floor": math.floor,
     "abs": abs,

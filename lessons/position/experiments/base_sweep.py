@@ -97,7 +97,12 @@ def _claims(places: PlaceLosses, head_size: int, bigram: float, said: bool) -> I
     inside = {name: places.at(name, INSIDE) for name in NAMES.values()}
     outside = {name: places.at(name, -1) for name in NAMES.values()}
     gain = places.mean(small, INSIDE) - places.mean(large, INSIDE)
-    yield Claim("prediction", Text(f"{gain:+.2f} nats lower", f"低 {gain:+.2f} nats"), {"number": gain}, True)
+    yield Claim(
+        "prediction",
+        Text(f"lower by {gain:.2f} nats (minus: higher)", f"低 {gain:.2f} nats（负数表示更高）"),
+        {"number": gain},
+        True,
+    )
     near = {name: _fading(base, head_size, NEAR) for base, name in NAMES.items()}
     far = {name: _fading(base, head_size, FAR) for base, name in NAMES.items()}
     yield Claim(

@@ -161,7 +161,11 @@ def _claims(apart: dict[str, Tensor], frequencies: Tensor, base: float, trained:
             "The slowest hand's frequency is base^(-(d-2)/d), not 1/base",
             "最慢的指针频率是 base^(-(d-2)/d)，不是 1/base",
         ),
-        {"period": float(periods[-1]), "popular": math.tau * base, "ratio": math.tau * base / float(periods[-1])},
+        {
+            "million_positions": float(periods[-1]) / 1e6,
+            "million_popular": math.tau * base / 1e6,
+            "ratio": math.tau * base / float(periods[-1]),
+        },
         math.isclose(float(frequencies[-1]), base ** (-(2 * pairs - 2) / (2 * pairs)), rel_tol=1e-4)
         and float(frequencies[-1]) > 1.1 / base,
     )
