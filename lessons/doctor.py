@@ -10,11 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lessons.code import resolve
+from lessons.doctor_prose import examine_prose
 from lessons.exercise import Exercise
 from lessons.figures import examine_figures
-from lessons.lesson import Lesson, code_references, lessons_directory, load_glossary, load_lessons, load_paths
+from lessons.glossary import Term
+from lessons.lesson import (
+    LearningPath,
+    Lesson,
+    code_references,
+    load_glossary,
+    load_lesson,
+    load_lessons,
+    load_paths,
+)
 from lessons.pages import FigureBlock, MarkdownBlock
 from lessons.quiz import ChoiceQuestion, Question, SingleQuestion
+from lessons.recorded import sentences
 from minimind.commands.columns import cell_width
 from minimind.errors import UserError
 from minimind.events import Text
@@ -38,10 +49,10 @@ class Problem:
     text: Text
 
 
-def examine(root: Path | None = None) -> Iterator[Problem]:
-    """Everything that reading the lessons under `root` (the package by default) shows to be wrong."""
+def examine(root: Path | None = None, slug: str | None = None) -> Iterator[Problem]:
+    """Everything that reading the lessons under `root` (the package by default) shows to be wrong; with `slug` one only."""
     try:
-        lessons = load_lessons(root)
+        lessons = load_lessons(root) if slug is None else (load_lesson(slug, root),)
         glossary = load_glossary(root)
         paths = load_paths(root, lessons)
     except UserError as error:
@@ -50,12 +61,19 @@ def examine(root: Path | None = None) -> Iterator[Problem]:
     for lesson in lessons:
         yield from _structure(lesson)
         yield from _figures(lesson)
+        yield from (Problem(where, text) for where, text in examine_prose(lesson))
         yield from _code(lesson)
         yield from _quiz(lesson, set(glossary))
         yield from _chinese(lesson)
+    terms = [term for term in glossary.values() if slug in (None, term.lesson)]
+    yield from _paths(terms, paths if slug is None else ())
+
+
+def _paths(terms: list[Term], paths: tuple[LearningPath, ...]) -> Iterator[Problem]:
+    """Terms belong to lessons that there are or will be, and paths take the time they say."""
     slugs = {step.slug for path in paths for step in path.steps}
-    for term in glossary.values():
-        if term.lesson not in slugs:
+    for term in terms:
+        if slugs and term.lesson not in slugs:
             yield Problem(
                 "glossary.toml", Text(f"{term.id}: no lesson {term.lesson}", f"{term.id}：没有课程 {term.lesson}")
             )
@@ -173,16 +191,16 @@ def _exercise_texts(exercise: Exercise) -> Iterator[str]:
 
 def _punctuation(where: str, *texts: str) -> Iterator[Problem]:
     for text in texts:
-        found = _HALF_WIDTH.search(_CODE.sub("x", text))
+        found = _HALF_WIDTH.search(_CODE.sub("x", sentences(text)))
         if found:
             said = found.group()
             yield Problem(where, Text(f"half-width punctuation in Chinese: {said!r}", f"中文里用了半角标点：{said!r}"))
 
 
-def accept(root: Path | None = None) -> list[Path]:
-    """Record the current hashes of the code each lesson shows; returns the files written. Raises UserError."""
+def accept(root: Path | None = None, slug: str | None = None) -> list[Path]:
+    """Record the current hashes of the code each lesson (or `slug`) shows; returns the files written. Raises UserError."""
     written = []
-    for lesson in load_lessons(root or lessons_directory()):
+    for lesson in load_lessons(root) if slug is None else (load_lesson(slug, root),):
         path = lesson.directory / FINGERPRINTS
         path.write_text(json.dumps(fingerprints(lesson), indent=1) + "\n", encoding="utf-8")
         written.append(path)

@@ -27,6 +27,7 @@ CHOICE = re.compile(
     r"\{\{(?P<experiment>[a-z0-9_]+)\.(?P<claim>[a-z0-9_]+)\?" + rf"{_SENTENCE}\|{_SENTENCE}\|{_SENTENCE}\}}\}}"
 )
 """A placeholder of three sentences, of which the claim's verdict chooses one."""
+_FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$\n]*\$", re.DOTALL)
 PREDICTION = "prediction"
 """The claim by which an experiment says what came true: ``measured={"choice": index}``, or ``{"number": value}``."""
 SEEDS = "seeds"
@@ -103,11 +104,12 @@ def sentences(text: str) -> str:
 
 
 def malformed(text: str) -> str:
-    """What in `text`, outside code, looks like a placeholder and is none; empty where there is nothing."""
+    """What in `text`, outside code and formulas, looks like a placeholder and is none; empty where there is nothing."""
     found: list[str] = []
 
     def look(piece: str) -> str:
         left = PLACEHOLDER.sub("", CHOICE.sub(lambda match: PLACEHOLDER.sub("", match.group())[2:-2], piece))
+        left = _FORMULA.sub("", left)
         at = re.search(r"\{\{.{0,40}|.{0,40}\}\}", left)
         found.extend([at.group()] if at else [])
         return piece

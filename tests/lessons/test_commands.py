@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lessons.__main__ import build_parser
 from lessons.lesson import load_lesson
 from lessons.progress import Progress
 from lessons.quiz import LETTERS
+from lessons.recorded import load_recordings
 from minimind.cli import main
 
 
@@ -168,6 +170,34 @@ def test_exercise_from_start_to_solution(capsys: pytest.CaptureFixture[str], tmp
 def test_check_reports_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", "--no-run") == 0
     assert capsys.readouterr().err.strip() == "0 problems"
+
+
+def test_a_budget_is_checked_and_tabled(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    lesson = replace(load_lesson("normalization"), experiments=("half_precision_overflow",))
+    monkeypatch.setattr("lessons.author_commands.load_lesson", lambda _slug: lesson)
+    monkeypatch.setattr("lessons.author_commands.examine", lambda slug: iter(()))
+    assert run("check", "normalization", "--budget", "quick", "--json") == 0
+    (table,) = lines_of(capsys)
+    assert (table["experiment"], table["budget"], table["limit"]) == ("half_precision_overflow", "quick", 10.0)
+    assert {claim["id"] for claim in table["claims"]} >= {"float16_returns_zero"}
+    assert run("check", "normalization", "--budget", "quick", "--lang", "zh") == 0
+    assert "float16_returns_zero     ✓ 成立" in capsys.readouterr().out
+    assert run("check", "normalization", "--budget", "huge") == 2
+
+
+def test_recording_keeps_claims_and_what_each_budget_costs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("lessons.author_commands._folder_of", lambda _slug: tmp_path)
+    (tmp_path / "recorded.json").write_text('{"half_precision_overflow": {"seconds": {"deep": 7.5}}}', encoding="utf-8")
+    assert run("record", "normalization", "half_precision_overflow", "--json") == 0
+    (told,) = lines_of(capsys)
+    recording = load_recordings(tmp_path / "recorded.json")["half_precision_overflow"]
+    assert all(claim.holds for claim in recording.claims)
+    assert set(recording.seconds) == {"quick", "standard", "deep"}
+    assert recording.seconds["deep"] == 7.5
+    assert 0 <= recording.seconds["standard"] < 10
+    assert told["seconds"] == dict(recording.seconds)
 
 
 def test_the_module_runs(tmp_path: Path) -> None:

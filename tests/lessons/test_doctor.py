@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from lessons.doctor import accept, examine
-from lessons.doctor_runs import examine_by_running
-from lessons.lesson import lessons_directory
+from lessons.doctor_runs import examine_by_running, run_budget
+from lessons.lesson import lessons_directory, load_lesson, load_lessons
+from minimind.experiment import BUDGET_CPU_SECONDS, Budget
 from tests.lessons.conftest import edit
 
 
@@ -18,9 +19,10 @@ def test_the_shipped_lessons_are_sound() -> None:
     assert list(examine()) == []
 
 
-def test_the_shipped_lessons_run() -> None:
-    """Quick experiments within their CPU time and with claims that hold, stub fails, solution passes, mutants known."""
-    assert list(examine_by_running()) == []
+def test_every_lesson_has_a_test_that_runs_it() -> None:
+    for lesson in load_lessons():
+        file = Path(__file__).with_name(f"test_lesson_{lesson.slug}.py")
+        assert f'examine_by_running(slug="{lesson.slug}")' in file.read_text(encoding="utf-8")
 
 
 def test_a_new_lesson_is_sound(course: Path) -> None:
@@ -45,6 +47,9 @@ def test_a_new_lesson_is_sound(course: Path) -> None:
             "shift",
             "longest by far",
         ),
+        ("sample/en.md", "Intuition first", "{{a.b?c|d}} first", "sample/en.md:15", "not a placeholder: {{a.b?c|d}}"),
+        ("sample/zh.md", "先讲直觉", "$\\unknown{x}$ 先讲直觉", "sample/zh.md:15", "cannot be drawn"),
+        ("sample/en.md", "\\mathrm{softmax}", "\\unknown{softmax}", "sample/en.md:15", "cannot be drawn"),
         ("sample/quiz.toml", "都加 100", "都加 10", "shift", "numbers differ"),
         ("sample/quiz.toml", '["softmax"]', '["logits"]', "shift", "tag logits"),
         ("paths.toml", "minutes = 20", "minutes = 60", "paths.toml: mastery", "its steps take 20 min"),
@@ -119,8 +124,8 @@ def test_a_flaw_shows_by_running(course: Path, file: str, old: str, new: str, wo
 
 
 def test_a_slow_experiment_is_found(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lessons.doctor_runs.QUICK_CPU_SECONDS", 0.0)
-    assert any("CPU-seconds" in problem.text.en for problem in examine_by_running(course))
+    monkeypatch.setattr("lessons.doctor_runs.SMOKE_CPU_SECONDS", 0.0)
+    assert any("CPU-seconds, more than 0" in problem.text.en for problem in examine_by_running(course))
 
 
 def test_stale_recordings_are_found(course: Path) -> None:
@@ -131,3 +136,54 @@ def test_stale_recordings_are_found(course: Path) -> None:
     for language in ("en", "zh"):
         edit(course / "sample" / f"{language}.md", "```exercise sample_softmax\n```\n", "")
     assert any("recorded with an older version" in problem.text.en for problem in examine_by_running(course))
+
+
+def record(course: Path, claims: str) -> None:
+    """A recording of the sample's experiment, of the claims in JSON."""
+    text = f'{{"sample_average": {{"values": {{"largest": 256}}, "claims": [{claims}], "made": "torch"}}}}'
+    (course / "sample" / "recorded.json").write_text(text, encoding="utf-8")
+
+
+CLAIM = '{"kind": "claim", "id": "falls", "text": {"en": "a", "zh": "b"}, "measured": {"x": 1}, "holds": true}'
+
+
+def test_placeholders_of_one_language_are_found(course: Path) -> None:
+    record(course, CLAIM)
+    edit(course / "sample" / "en.md", "Intuition first", "{{sample_average.falls?yes|no|open}} first")
+    assert any("do not share: sample_average.falls?" in problem.text.en for problem in examine(course))
+    edit(course / "sample" / "zh.md", "先讲直觉", "{{sample_average.falls?对，是的|不|没定}}先讲直觉")
+    assert list(examine(course)) == []
+    edit(course / "sample" / "zh.md", "对，是的", "对,是的")
+    assert any("half-width punctuation" in problem.text.en for problem in examine(course))
+
+
+def test_one_lesson_is_examined_without_the_others(course: Path) -> None:
+    shutil.copytree(course / "sample", course / "broken")
+    (course / "broken" / "en.md").unlink()
+    (course / "broken" / "glossary.toml").unlink()
+    assert any("cannot be read" in problem.text.en for problem in examine(course))
+    assert list(examine(course, "sample")) == []
+    assert [path.parent.name for path in accept(course, "sample")] == ["sample"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "holds", "words"),
+    [
+        ("quick", "False", "claim falls_with_root does not hold: ratio = 0.5"),
+        ("standard", "None", "claim falls_with_root stays open: ratio = 0.5"),
+        ("quick", "None", ""),
+        ("deep", "True", ""),
+    ],
+)
+def test_a_budget_is_run_as_a_learner_would(course: Path, budget: Budget, holds: str, words: str) -> None:
+    edit(course / "sample" / "experiments" / "sample_average.py", "abs(ratio - 0.5) < 0.05", holds)
+    measured = run_budget(load_lesson("sample", course), "sample_average", budget)
+    assert [claim.id for claim in measured.claims] == ["prediction", "falls_with_root"]
+    assert 0 <= measured.seconds < 10
+    assert [problem.text.en[: len(words)] for problem in measured.problems] == ([words] if words else [])
+
+
+def test_a_budget_that_takes_too_long_is_found(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BUDGET_CPU_SECONDS, "deep", 0.0)
+    (problem,) = run_budget(load_lesson("sample", course), "sample_average", "deep").problems
+    assert "CPU-seconds, more than 0" in problem.text.en
