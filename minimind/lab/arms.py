@@ -32,12 +32,14 @@ class Arm:
     """One network of a comparison: how it is made for a seed, and in which setting it differs from the first arm.
 
     `changes` maps a setting's name to its value here; the first arm gives the same names with its own values.
+    `learning_rate` and `warm_up` stand in for the plan's where they are what is compared.
     """
 
     name: str
     build: Callable[[int], MiniMind]
     changes: Mapping[str, str] = field(default_factory=dict)
     learning_rate: float | None = None
+    warm_up: int | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _train_seed(
     for step in range(1, plan.steps + 1):
         tokens, labels = plan.draw(generator)
         for arm in arms:
-            rate = (arm.learning_rate or plan.learning_rate) * min(1.0, step / max(1, plan.warm_up))
+            rate = _rate(arm, plan, step)
             recent[arm.name].append(_step(models[arm.name], optimizers[arm.name], tokens, labels, rate, plan.clip))
             done += 1
             yield Progress(done, total)
@@ -165,6 +167,13 @@ def _train_seed(
             measure = next(iter(plan.measures.values()))
             values = {arm.name: measure(models[arm.name]) for arm in arms}
             yield Scalars(step, values, chart=f"{plan.chart}_held_out")
+
+
+def _rate(arm: Arm, plan: Plan, step: int) -> float:
+    """The learning rate of step 1, 2, …: rising linearly to its full value at the end of the warm-up."""
+    full = plan.learning_rate if arm.learning_rate is None else arm.learning_rate
+    warm_up = plan.warm_up if arm.warm_up is None else arm.warm_up
+    return full * min(1.0, step / max(1, warm_up))
 
 
 def _step(

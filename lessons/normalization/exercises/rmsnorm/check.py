@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from lessons.checking import Case, Check, Invariant
 from minimind.events import Text
+from minimind.model.transformer import MiniMind
+from minimind.model.variants.parts import install_part
 
 Formula = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -178,6 +180,12 @@ def has_unit_rms(part: type[nn.Module], generator: torch.Generator) -> bool:
     return True
 
 
+def install(model: MiniMind, part: type[nn.Module]) -> None:
+    """Put the part in place of every norm of the residual stream."""
+    for path in ("*layernorm", "model.norm"):
+        install_part(model, path, lambda old: part(old.weight.shape[0], old.eps))
+
+
 CHECK = Check(
     part="RMSNorm",
     parameters=("size", "eps"),
@@ -213,4 +221,5 @@ CHECK = Check(
         ),
     ),
     inspect_part=inspect_part,
+    install=install,
 )
