@@ -100,13 +100,13 @@ def angle_precision(
 
 def _distinct(angles: Tensor, dtype: torch.dtype) -> int:
     """How many different (cos, sin) there are among `angles` [positions] once both are rounded to `dtype`."""
-    code = torch.complex(angles.cos().to(dtype).double(), angles.sin().to(dtype).double())  # [positions]
-    return len(torch.unique(torch.view_as_real(code), dim=0))
+    cosines, sines = angles.cos().to(dtype).tolist(), angles.sin().to(dtype).tolist()
+    return len(set(zip(cosines, sines, strict=True)))
 
 
 def _distinct_cosines(frequency: float, first: int, positions: int) -> int:
     angles = torch.arange(first, first + positions) * frequency  # [positions]
-    return len(angles.double().cos().float().unique())
+    return len(set(angles.double().cos().float().tolist()))
 
 
 def _unchanged(frequency: float, dtype: torch.dtype, seed: int) -> float:
@@ -159,7 +159,7 @@ def _table(pairs: Pairs, positions: int) -> Event:
 
 def _held(dtype: torch.dtype) -> int:
     """How many of the positions below LONGEST stay different in `dtype`."""
-    return len(torch.arange(LONGEST).to(dtype).float().unique())
+    return len(set(torch.arange(LONGEST).to(dtype).tolist()))
 
 
 def _first_lost(dtype: torch.dtype) -> int:

@@ -190,7 +190,7 @@ def _claims(
         {"error": min(causal), "seeds": seeds},
         agree([error > 0.1 for error in causal]),
     )
-    kinds = {kind: min(errors[kind, "none"]) for kind in POSITIONS if kind != "none"}
+    kinds: dict[str, float] = {kind: min(errors[kind, "none"]) for kind in POSITIONS if kind != "none"}
     yield Claim(
         "positions_show_order",
         Text("Every kind of positions makes order visible without a mask", "不用掩码，任何一种位置编码都能看见顺序"),

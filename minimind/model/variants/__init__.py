@@ -5,6 +5,7 @@ Every function changes `model` in place. Parameters that stay keep their names a
 
     norms          another norm, or none
     positions      no positions, learned ones, sinusoids, ALiBi in place of the rotation
+    rotation       somebody else's function in place of the rotation
     attention      no causal mask, no scaling, shared projections
     feed_forward   other activations and widths, or none
     blocks         no residual connection, another order, norms elsewhere, a part left out
