@@ -34,9 +34,7 @@ SAID_STEPS = 150
     ),
     parameters={
         "steps": Parameter(Text("training steps", "训练步数"), low=10, high=1500),
-        "head_size": Parameter(
-            Text("components of a head, for the curve", "曲线所用的每头分量数"), choices=(16, 64, 128)
-        ),
+        "head_size": Parameter(Text("head size of the curve", "曲线用的每头分量数"), choices=(16, 64, 128)),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
     quick={"steps": 150, "seeds": 1},
@@ -47,7 +45,7 @@ SAID_STEPS = 150
         "larger base, inside those 64 positions?",
         "在 64 个位置上训练，底数分别取 100 和 1,000,000：在这 64 个位置之内，大底数的损失低多少 nats/字节？",
     ),
-    number=Number(-1, 1, Text("nats a byte", "nats/字节"), within=1.0, margin=0.15),
+    number=Number(-1, 1, Text("nats", "nats"), within=1.0, margin=0.15),
     names={
         "reach": Text("Mean of cos(distance · θ) over the pairs", "各分量对 cos(距离 · θ) 的均值"),
         "distance": Text("log2 distance", "距离（log2）"),

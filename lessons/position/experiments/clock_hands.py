@@ -31,7 +31,7 @@ SAME = 1e-3
         "每对分量都是一根转速不同的指针。要这么多指针做什么？",
     ),
     parameters={
-        "position": Parameter(Text("position whose hands are shown", "看哪个位置的指针"), low=0, high=100_000),
+        "position": Parameter(Text("position in the table", "表中看哪个位置"), low=0, high=100_000),
         "head_size": Parameter(Text("components of a head", "每头的分量数"), choices=(16, 32, 64, 96, 128)),
         "base": Parameter(Text("base of the frequencies", "频率的底数"), choices=(100.0, 10_000.0, 1_000_000.0)),
         "trained": Parameter(Text("length trained on", "训练长度"), choices=(64, 512, 2048, 8192, 32768)),

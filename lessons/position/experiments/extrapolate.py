@@ -51,9 +51,7 @@ SAID_STEPS = 120
         "factor": Parameter(Text("stretched how many times", "拉伸倍数"), choices=(2.0, 4.0, 8.0)),
         "length": Parameter(Text("length read", "读多长"), choices=(256, 512)),
         "base": Parameter(Text("base of the frequencies", "频率的底数"), choices=(100.0, 10_000.0, 1_000_000.0)),
-        "beta_fast": Parameter(
-            Text("YaRN: turns that keep a pair", "YaRN：转多少圈以上不变"), choices=(1.0, 4.0, 32.0)
-        ),
+        "beta_fast": Parameter(Text("YaRN: turns to stay", "YaRN：几圈以上不变"), choices=(1.0, 4.0, 32.0)),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
     quick={"steps": 135, "seeds": 1},

@@ -38,8 +38,8 @@ MASK_NAMES = {"none": Text("sees everything", "全部可见"), "causal": Text("c
     ),
     parameters={
         "sentence": Parameter(Text("sentence", "句子"), choices=tuple(SENTENCES)),
-        "shown": Parameter(Text("positions of the network drawn", "画出哪种位置编码"), choices=POSITIONS),
-        "causal": Parameter(Text("causal mask of the network drawn", "画出的网络带因果掩码")),
+        "shown": Parameter(Text("drawn: positions", "画出的网络：位置编码"), choices=POSITIONS),
+        "causal": Parameter(Text("drawn: causal mask", "画出的网络：因果掩码")),
         "layers": Parameter(Text("layers", "层数"), low=1, high=4),
         "shufflings": Parameter(Text("shufflings tried", "打乱次数"), low=1, high=20),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=10),
