@@ -95,14 +95,14 @@ def test_cache_bytes_are_two_times_layers_times_groups_times_size(groups: int) -
 def test_heads_cost_no_parameters_and_tying_saves_them() -> None:
     events, _ = _run("head_count")
     (table,) = [event for event in events if isinstance(event, Table) and event.name == "differences"]
-    sizes = {str(row[0]): row[2] for row in table.rows}
+    sizes = {str(row[0]): float(row[2]) for row in table.rows}
     assert sizes["1 head"] == sizes["4 heads"]
     assert sizes["2 layers"] > sizes["1 head"]
     shares = [event.done / event.total for event in events if isinstance(event, Progress) and event.total]
     assert shares == sorted(shares)
     events, claims = _run("tied_projections", text=False)
     (table,) = [event for event in events if isinstance(event, Table) and event.name == "differences"]
-    sizes = {str(row[0]): row[2] for row in table.rows}
+    sizes = {str(row[0]): float(row[2]) for row in table.rows}
     assert sizes["Q = K"] == sizes["K = V"] == sizes["separate"] - 2 * 64 * 64
     assert sizes["all"] == sizes["separate"] - 4 * 64 * 64
     assert "text_hardly_shows_it" not in claims

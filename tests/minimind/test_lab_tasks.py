@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minimind.data.packing import IGNORED
 from minimind.events import Event, Note, Progress, Text
@@ -26,6 +26,7 @@ from minimind.lab.tiny import tiny_model
 from minimind.model.probe import attention_weights
 from minimind.model.transformer import AttentionCore
 from minimind.model.variants.cores import FunctionCore, allowed_scores, install_core
+from minimind.model.variants.parts import attentions
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -86,9 +87,9 @@ def test_facts_are_fixed_and_each_pair_has_one_answer() -> None:
 
 
 def test_accuracy_counts_only_what_is_asked() -> None:
-    class Copies(torch.nn.Module):
+    class Copies(nn.Module):
         def forward(self, tokens: Tensor) -> Tensor:
-            return torch.nn.functional.one_hot(tokens, 6).float()
+            return nn.functional.one_hot(tokens, 6).float()
 
     tokens = torch.tensor([[0, 1, 2, 3]])
     assert accuracy(Copies(), tokens, torch.tensor([[IGNORED, 1, 5, 3]])) == pytest.approx(2 / 3)
@@ -129,12 +130,13 @@ def test_the_largest_score_grows_with_the_queries() -> None:
     model = tiny_model("T0", seed=1)
     tokens = torch.randint(0, 256, (2, 9), generator=_generator())
     before = largest_score(model, tokens)
+    projection = attentions(model)[0].q_proj
     with torch.no_grad():
-        model.model.layers[0].self_attn.q_proj.weight.mul_(1000)
+        projection.weight.mul_(1000)
     assert before > 0
     assert largest_score(model, tokens) > 100 * before
     with torch.no_grad():
-        model.model.layers[0].self_attn.q_proj.weight.fill_(math.nan)
+        projection.weight.fill_(math.nan)
     assert largest_score(model, tokens) == math.inf
 
 
@@ -161,7 +163,7 @@ def test_a_function_in_the_place_of_the_core_gets_a_mask_and_repeated_groups() -
     install_core(model, lambda q, k, v, mask: AttentionCore()(q, k, v, mask), repeat=False)
     assert torch.allclose(model(tokens), wanted, atol=1e-5)
     assert set(shapes) == {(2, 2, 7, 16)}
-    core = model.model.layers[0].self_attn.core
+    core: nn.Module = attentions(model)[0].core
     assert isinstance(core, FunctionCore)
     assert not core.repeat
 
@@ -178,14 +180,11 @@ def test_stages_share_one_progress() -> None:
         second = yield from stage(run("b"), 1, 2)
         return first, second
 
-    events = both()
-    shares: list[float] = []
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            assert end.value == ("a", "b")
-            break
-        if isinstance(event, Progress) and event.total:
-            shares.append(event.done / event.total)
+    results: list[tuple[str, str]] = []
+
+    def keeping() -> Generator[Event, None, None]:
+        results.append((yield from both()))
+
+    shares = [event.done / event.total for event in keeping() if isinstance(event, Progress) and event.total]
+    assert results == [("a", "b")]
     assert shares == [0.125, 0.5, 0.625, 1.0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -96,7 +97,7 @@ def _name(heads: int) -> str:
 
 
 def _looking(task: TwoSources, heads: int, layers: int) -> Callable[[int], MiniMind]:
-    fields = {NUMBER: heads, "num_key_value_heads": heads, "num_hidden_layers": layers}
+    fields: dict[str, Any] = {NUMBER: heads, "num_key_value_heads": heads, "num_hidden_layers": layers}
     return lambda seed: task_model(task, seed=seed, **fields)
 
 
@@ -144,10 +145,11 @@ def _claims(looked_up: Results, read: Results, one_source: float, said: bool) ->
         means(stacked=stacked, one=one),
         agree([b > a + 0.25 for a, b in zip(one, stacked, strict=True)]) if said else None,
     )
-    yield from _claims_on_text(*(read.of(_name(heads)) for heads in HEADS), said)
+    yield from _claims_on_text(read, said)
 
 
-def _claims_on_text(one: list[float], four: list[float], eight: list[float], said: bool) -> Iterator[Event]:
+def _claims_on_text(read: Results, said: bool) -> Iterator[Event]:
+    one, four, eight = (read.of(_name(heads)) for heads in HEADS)
     gain = [a - b for a, b in zip(one, four, strict=True)]
     yield Claim(
         "four_beat_one_on_text",

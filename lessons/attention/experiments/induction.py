@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -93,7 +94,7 @@ def induction(steps: int = 300, longest: int = 16, seeds: int = 3) -> Iterator[E
 
 def _arms(task: Induction) -> list[Arm]:
     """The first has two layers of two heads and rotary positions; each of the others differs in one of these."""
-    same = {HEADS: 2, "num_key_value_heads": 2, "intermediate_size": 64}
+    same: dict[str, Any] = {HEADS: 2, "num_key_value_heads": 2, "intermediate_size": 64}
 
     def without_positions(model: MiniMind) -> None:
         set_positions(model, "none")

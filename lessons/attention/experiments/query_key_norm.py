@@ -94,7 +94,7 @@ def _arm(normed: bool, rate: float) -> Arm:
 def _map(results: Results) -> Event:
     rows = tuple(tuple(results.mean(_name(normed, rate), "held_out") for rate in RATES) for normed in (False, True))
     title = Text("Held-out loss", "留出损失")
-    return Heatmap("loss_map", rows, ("plain", "norm"), tuple(f"{rate:g}" for rate in RATES), title=title)
+    return Heatmap("loss_map", rows, ("—", "QK-norm"), tuple(f"{rate:g}" for rate in RATES), title=title)
 
 
 def _claims(results: Results, frequencies: float, tokens: Tensor, said: bool) -> Iterator[Event]:
@@ -126,10 +126,10 @@ def _claims(results: Results, frequencies: float, tokens: Tensor, said: bool) ->
         for norm in (False, True)
     }
     yield Claim(
-        "lower_loss_at_the_best_rate",
-        Text("Each at its best rate, the norm is ahead too", "各取最合适的学习率，也是加了归一化的领先"),
+        "best_rates",
+        Text("Each at its best rate, the norm is not behind", "各取最合适的学习率，加了归一化的也不落后"),
         means(plain=best[False], norm=best[True]),
-        is_lower(best[True], best[False]) if said else None,
+        not is_lower(best[False], best[True]) if said else None,
     )
     calm, calm_normed = (results.of(_name(norm, low), "score") for norm in (False, True))
     starts = {norm: _start(norm, tokens) for norm in (False, True)}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from minimind.model.transformer import MiniMind, causal_mask
@@ -49,5 +49,5 @@ def install_core(model: MiniMind, function: CoreFunction, *, repeat: bool = True
 
 def allowed_scores(queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
     """QKᵀ/√d [..., time, length] of `queries` [..., time, head] and `keys` [..., length, head], -∞ where `mask` is False."""
-    scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5  # [..., time, length]
-    return scores.masked_fill(~mask, -torch.inf)  # [..., time, length]
+    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])  # [..., time, length]
+    return scores.masked_fill(~mask, -math.inf)  # [..., time, length]
