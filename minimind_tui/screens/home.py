@@ -74,6 +74,7 @@ class HomeScreen(MiniMindScreen):
     HomeScreen #columns > Vertical { width: 1fr; }
     HomeScreen #left { padding: 0 1 0 0; }
     HomeScreen #about { height: 1; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    HomeScreen.-tall #lessons { min-height: 8; }
     HomeScreen.-tall #about { height: auto; max-height: 14; text-wrap: wrap; margin: 1 0 0 0; }
     HomeScreen #no-runs { height: auto; padding: 0 1; margin: 0 0 1 0; color: $text-muted; display: none; }
     HomeScreen.-no-runs #no-runs { display: block; }

@@ -91,7 +91,7 @@ def test_predict_run_read_solve_and_answer(machine: Machine, home: Path) -> None
     kept = json.loads((home / "progress.json").read_text(encoding="utf-8"))["lessons"]["normalization"]["answers"]
     assert kept[answered]["correct"] is True
 
-    with machine.app("--lang", "en") as terminal:
+    with machine.app("--lang", "en", rows=50) as terminal:
         terminal.wait_for(r"Normalisation .*\d\d %")
         terminal.press("ctrl+q")
         assert terminal.wait_for_exit() == 0
