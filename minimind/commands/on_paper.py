@@ -197,12 +197,11 @@ def _data(row: Row, work: Work) -> dict[str, Any]:
 
 def _text(rows: Sequence[Row], work: Work, language: Language) -> str:
     """The table, what it assumes, and how this machine compares with its ceilings."""
-    zh = language == "zh"
     lines = [table_text([(row.preset, row.forecast) for row in rows], language), ""]
     lines += [assumptions(work, [row.forecast for row in rows]).of(language)]
     for row in rows:
         if row.measured is not None:
-            lines.append(_compared(row.preset, row.measured).of("zh" if zh else "en"))
+            lines.append(_compared(row.preset, row.measured).of(language))
     return "\n".join(lines)
 
 
