@@ -25,6 +25,8 @@ from minimind.experiment import Experiment
 from minimind.safe_text import clean, clean_line
 
 LONGEST_NOTE = 4000
+_CHART_WIDTH = 68
+"""Cells: what a terminal of 80 columns shows inside a code fence."""
 _HEAD = "## "
 _TITLE = Text("Lab notebook", "实验笔记")
 _NOTE = Text("My note", "我的笔记")
@@ -65,12 +67,19 @@ def add_entry(slug: str, experiment: Experiment, results: Results, judged: Judge
         clean(experiment.question.of(language)),
         f"`{experiment.name}`: {configuration(experiment, results, language)}",
         "\n".join(f"- {_one_line(line)}" for line in outcome(judged, language).splitlines()),
-        "\n\n".join(_fenced(part) for part in shown(experiment, results.events, language)),
+        "\n\n".join(_fenced(part) for part in shown(experiment, results.events, language, width=_CHART_WIDTH)),
         "\n".join(f"- {_one_line(line)}" for line in claim_lines(results.claims, language)),
     ]
     text = "\n\n".join(part for part in parts if part)
     with _changing(slug, language) as old:
         _write(slug, f"{old.rstrip()}\n\n{text}\n")
+
+
+def newest_entry(slug: str, experiment: str) -> int | None:
+    """The place of the newest entry about `experiment`, from 0; None where there is none. Raises UserError."""
+    entries = read_entries(slug)
+    found = [number for number, entry in enumerate(entries) if f"`{experiment}`:" in entry.text]
+    return found[-1] if found else None
 
 
 def add_note(slug: str, number: int, note: str, language: Language) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from lessons.budgets import budgets_of
-from lessons.chart_text import draw_chart
+from lessons.chart_text import WIDTH, draw_chart
 from lessons.predictions import Judged
 from lessons.recorded import PREDICTION, VERDICTS, measurements_of, seeds_of, show_number
 from lessons.results import DIFFERENCES, Results, charts_of
@@ -72,7 +72,7 @@ def changed_values(
     ]
 
 
-def shown(experiment: Experiment, events: Iterable[Event], language: Language) -> Iterator[str]:
+def shown(experiment: Experiment, events: Iterable[Event], language: Language, *, width: int = WIDTH) -> Iterator[str]:
     """What sets the arms apart, charts, heatmaps, tables and sentences, each as text."""
     kept = list(events)
     tables = [event for event in kept if isinstance(event, Table)]
@@ -80,7 +80,7 @@ def shown(experiment: Experiment, events: Iterable[Event], language: Language) -
         if table.name == DIFFERENCES:
             yield table_text(table, language)
     for chart in charts_of(kept).values():
-        yield "\n".join(draw_chart(chart, experiment.names, language))
+        yield "\n".join(draw_chart(chart, experiment.names, language, width=width))
     for event in kept:
         if isinstance(event, Heatmap):
             yield heatmap_text(event, language)

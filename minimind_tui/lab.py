@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 
 from minimind.errors import UserError
-from minimind.events import Event
+from minimind.events import Event, Progress
 from minimind_tui import crash
 from minimind_tui.inbox import Inbox
 
@@ -22,12 +23,22 @@ _numbers = count(1)
 
 
 class Lab:
-    """One run of one stream of events. States: `running`, then `finished`, `stopped` or `failed` (see `error`)."""
+    """One run of one stream of events. States: `running`, then `finished`, `stopped` or `failed` (see `error`).
+
+    While `is_paused` it waits after its next event; `step` lets it go on to the next one that is drawn.
+    """
 
     def __init__(self, events: Callable[[], Iterator[Event]], inbox: Inbox) -> None:
         self.inbox = inbox
         self.error: Exception | None = None
         self._events = events
+        self.seconds = 0.0
+        """CPU-seconds of the process that the run took, once it ended."""
+        self.is_paused = False
+        self.is_waiting = False
+        """Whether the thread is held back at this moment."""
+        self._steps = 0
+        self._gate = threading.Condition()
         self._stop = threading.Event()
         self._state = "running"
         self._thread = threading.Thread(target=self._run, name=f"{THREAD_PREFIX}{next(_numbers)}", daemon=True)
@@ -44,7 +55,41 @@ class Lab:
 
     def stop(self) -> None:
         """Ask it to end at its next event; returns at once."""
-        self._stop.set()
+        with self._gate:
+            self._stop.set()
+            self._wake()
+
+    def pause(self) -> None:
+        """Hold it back after its next event."""
+        with self._gate:
+            self.is_paused = True
+
+    def resume(self) -> None:
+        """Let it go on."""
+        with self._gate:
+            self.is_paused = False
+            self._wake()
+
+    def step(self) -> None:
+        """Let a paused run go on to the next event that is drawn."""
+        with self._gate:
+            if self.is_paused and not self._steps:
+                self._steps = 1
+                self._wake()
+
+    def _wake(self) -> None:
+        self.is_waiting = False  # at once, so that nobody takes the run for one at rest before the thread wakes
+        self._gate.notify()
+
+    def _hold(self, event: Event) -> None:
+        """Wait while the run is paused, but for the steps that were asked for."""
+        with self._gate:
+            if self._steps and not isinstance(event, Progress):
+                self._steps = 0
+            while self.is_paused and not self._steps and not self._stop.is_set():
+                self.is_waiting = True
+                self._gate.wait()
+            self.is_waiting = False
 
     def join(self, seconds: float) -> bool:
         """Wait for the end; whether it came."""
@@ -52,17 +97,20 @@ class Lab:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        began = time.process_time()
         try:
             stream = self._events()
             has_torch = _leave_a_core()
             for event in stream:
                 has_torch = has_torch or _leave_a_core()  # a stream may bring it with its first event
                 self.inbox.put(event)
+                self._hold(event)
                 if self._stop.is_set():
                     break
             close = getattr(stream, "close", None)
             if close is not None:
                 close()
+            self.seconds = time.process_time() - began
         except Exception as error:
             self.error = error
             if not isinstance(error, UserError):

@@ -31,6 +31,7 @@ from minimind.safe_text import clean_line
 from minimind_tui.lesson_record import LessonRecord
 from minimind_tui.rows import fit, width_of
 from minimind_tui.screens.base import MiniMindScreen
+from minimind_tui.screens.notebook import NotebookScreen
 from minimind_tui.screens.terms import TermsDialog
 from minimind_tui.widgets.code_pane import CodePane
 from minimind_tui.widgets.exercise_pane import ExercisePane
@@ -74,12 +75,20 @@ class LessonScreen(MiniMindScreen):
     """
     AUTO_FOCUS = "#page"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "run_here", "lesson.key.run"),
-        Binding("s", "stop_here", "lesson.key.stop"),
+        Binding("r", "here('run')", "lesson.key.run"),
+        Binding("z", "here('pause')", "lesson.key.pause"),
+        Binding("full_stop", "here('step')", "lesson.key.step"),
+        Binding("s", "here('stop')", "lesson.key.stop"),
+        Binding("a", "here('anew')", "lesson.key.anew", show=False),
+        Binding("b", "here('budget')", "lesson.key.budget", show=False),
+        Binding("x", "here('export')", "lesson.key.export", show=False),
+        Binding("w", "here('note')", "lesson.key.note", show=False),
+        Binding("o", "here('overlay')", "lesson.key.overlay", show=False),
         Binding("n", "turn(1)", "lesson.key.next"),
         Binding("p", "turn(-1)", "lesson.key.previous"),
         Binding("t", "contents", "lesson.key.contents"),
         Binding("g", "terms", "lesson.key.terms"),
+        Binding("l", "notebook", "lesson.key.notebook"),
     ]
 
     def __init__(self, slug: str, page: str | None = None) -> None:
@@ -306,9 +315,9 @@ class LessonScreen(MiniMindScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No page before the first, none after the last; run and stop what there is to."""
-        if action in {"run_here", "stop_here"}:
+        if action == "here":
             pane = self._pane_in_view()
-            return pane is not None and pane.check_action(action.removesuffix("_here"), ()) is True
+            return pane is not None and pane.check_action(str(parameters[0]), ()) is True
         if action == "turn" and self._shown_page is not None and parameters:
             there = self._place + int(str(parameters[0]))
             return True if 0 <= there < len(self.lesson.page_ids()) else None
@@ -321,17 +330,15 @@ class LessonScreen(MiniMindScreen):
         view = self.query_one("#page", PageView).region
         return running or next((pane for pane in panes if pane.region.overlaps(view)), None)
 
-    def action_run_here(self) -> None:
-        """Run the experiment in view."""
+    async def action_here(self, action: str) -> None:
+        """Do it to the experiment that runs, or that is in view."""
         pane = self._pane_in_view()
         if pane is not None:
-            pane.action_run()
+            await pane.run_action(action)
 
-    def action_stop_here(self) -> None:
-        """Stop the experiment that runs."""
-        pane = self._pane_in_view()
-        if pane is not None:
-            pane.action_stop()
+    def action_notebook(self) -> None:
+        """Open the lab notebook of this lesson."""
+        self.app.push_screen(NotebookScreen(self.lesson.slug))
 
     def action_contents(self) -> None:
         """Go to the contents, and back."""

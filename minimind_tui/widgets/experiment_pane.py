@@ -1,9 +1,10 @@
-"""An experiment in a lesson: a prediction first, then parameters, a run that can be stopped, and what it showed."""
+"""An experiment in a lesson: a prediction first, then budget and parameters, a run that obeys, and what it showed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import on, work
@@ -14,19 +15,26 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Button, Static
 
-from lessons.catalogue import claims_of, load_experiment, stream
-from lessons.recorded import PREDICTION, Recording
+from lessons.budgets import budgets_of, expected_seconds, values_of
+from lessons.catalogue import load_experiment
+from lessons.kept_runs import find
+from lessons.predictions import Judged, judge, keep_prediction, prediction_of
+from lessons.recorded import Recording
+from lessons.report import said_seconds
+from lessons.results import Results
 from minimind.errors import UserError
-from minimind.events import Claim, Event, Text
-from minimind.experiment import Experiment, Value
+from minimind.events import Text
+from minimind.experiment import BUDGETS, Budget, Experiment, Value
 from minimind.safe_text import clean, clean_line
-from minimind_tui.inbox import DRAIN_SECONDS, Inbox
-from minimind_tui.lab import Lab
+from minimind_tui.experiment_files import ExperimentFiles
+from minimind_tui.experiment_run import ExperimentRun
+from minimind_tui.inbox import DRAIN_SECONDS
 from minimind_tui.lesson_record import LessonRecord
 from minimind_tui.speech import Speaker
-from minimind_tui.widgets.choice_list import ChoiceList
-from minimind_tui.widgets.event_view import EventView
+from minimind_tui.widgets.budget_line import BudgetLine
 from minimind_tui.widgets.parameter_line import ParameterLine
+from minimind_tui.widgets.prediction_box import PredictionBox
+from minimind_tui.widgets.results_view import ResultsView
 from minimind_tui.widgets.spoken_button import SpokenButton
 
 
@@ -41,18 +49,22 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
     ExperimentPane:focus-within { border: round $primary; }
     ExperimentPane .title { text-style: bold; color: $accent; height: auto; }
     ExperimentPane .question { color: $foreground; height: auto; margin: 0 0 1 0; }
-    ExperimentPane .predict { height: auto; margin: 0 0 1 0; }
-    ExperimentPane .predict > .prompt { text-style: bold; height: auto; margin: 0 0 0 0; }
     ExperimentPane .parameters { height: auto; }
     ExperimentPane .actions { height: 1; margin: 1 0 0 0; }
     ExperimentPane .state { width: 1fr; color: $text-muted; height: auto; }
     ExperimentPane .state.-wrong { color: $error; }
-    ExperimentPane .outcome { height: auto; }
     ExperimentPane .-hidden { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "run", "lesson.key.run"),
+        Binding("space,z", "pause", "lesson.key.pause", key_display="z"),
+        Binding("full_stop", "step", "lesson.key.step"),
         Binding("s", "stop", "lesson.key.stop"),
+        Binding("a", "anew", "lesson.key.anew"),
+        Binding("b", "budget", "lesson.key.budget"),
+        Binding("x", "export", "lesson.key.export"),
+        Binding("w", "note", "lesson.key.note"),
+        Binding("o", "overlay", "lesson.key.overlay", show=False),
         Binding("0", "defaults", "lesson.key.defaults", show=False),
     ]
 
@@ -61,28 +73,30 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
     ) -> None:
         super().__init__(id=id)
         self.experiment_name = name
-        self._given = dict(values)
+        self._given: dict[str, Value] = dict(values)
         self._record = record
         self._predict = predict
         self.experiment: Experiment | None = None
-        self._lab: Lab | None = None
-        self._running_values: dict[str, Value] = {}
-        self._events: list[Event] = []
+        self.run: ExperimentRun | None = None
+        self.results: Results | None = None
+        """What is drawn: of a run that ended, or was kept."""
+        self._is_looking = False
         self._state: tuple[str, dict[str, object]] = ("lesson.experiment.loading", {})
         self._problem: Text | None = None
         self._timer: Timer | None = None
+        self._files = ExperimentFiles(self, record.lesson.slug)
 
     def compose(self) -> ComposeResult:
-        """Title, question, prediction, parameters, buttons, results."""
+        """Title, question, prediction, parameters, budget, buttons; results come with the first run."""
         yield Static(markup=False, classes="title")
         yield Static(markup=False, classes="question")
-        yield Vertical(classes="predict -hidden")
+        yield PredictionBox()
         yield Vertical(classes="parameters -hidden")
+        yield BudgetLine()
         with Horizontal(classes="actions"):
-            yield SpokenButton("lesson.experiment.run", id="run")
-            yield SpokenButton("lesson.experiment.stop", id="stop")
+            for name in ("run", "pause", "step", "stop", "anew"):
+                yield SpokenButton(f"lesson.experiment.{name}", id=name)
         yield Static(markup=False, classes="state")
-        yield Static(markup=False, classes="outcome -hidden")
 
     def on_mount(self) -> None:
         """Load the experiment aside: the first one brings torch, which takes seconds."""
@@ -92,8 +106,8 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
 
     def on_unmount(self) -> None:
         """The page is turned: stop."""
-        if self._lab is not None:
-            self._lab.stop()
+        if self.run is not None:
+            self.run.lab.stop()
 
     @work(exclusive=True, group="load")
     async def _load(self) -> None:
@@ -107,34 +121,55 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
             words = clean_line(str(error), 200)
             self._fail(Text(f"PyTorch cannot be loaded: {words}", f"PyTorch 载入失败：{words}"))
             return
-        self.experiment = experiment
+        kept = await asyncio.to_thread(find, experiment, values)
         lines = [ParameterLine(setting, values[setting.name]) for setting in experiment.settings]
         await self.query_one(".parameters", Vertical).mount(*lines)
         self.query_one(".parameters").set_class(not lines, "-hidden")
-        await self.mount(EventView(names=experiment.names, classes="-hidden"))
-        if self._needs_prediction and experiment.predict is not None:
-            place = self.query_one(".predict", Vertical)
-            await place.mount(Static(markup=False, classes="prompt"), ChoiceList(experiment.choices))
-            place.remove_class("-hidden")
-        self._say("lesson.experiment.predict_first" if self._needs_prediction else "lesson.experiment.ready")
+        await self.mount(ResultsView(experiment))
+        self.query_one(ResultsView).display = False
+        self.experiment = experiment
+        if self._needs_prediction:
+            await self.query_one(PredictionBox).ask(experiment)
+            self._say("lesson.experiment.predict_first")
+        elif kept is not None:
+            self._show_kept(kept)
+        else:
+            self._say("lesson.experiment.ready")
         self.relabel()
 
     # --- state --------------------------------------------------------------------------------------------------------
 
     @property
     def is_running(self) -> bool:
-        """Whether a run is under way."""
-        return self._lab is not None and self._lab.state == "running"
+        """Whether a run is under way, paused or not."""
+        return self.run is not None and self.run.is_running
 
     @property
-    def prediction(self) -> int | None:
-        """The choice made before the first run, by its place."""
-        return self._record.now.predictions.get(self.experiment_name)
+    def is_paused(self) -> bool:
+        """Whether a run waits to be told to go on."""
+        return self.run is not None and self.run.is_running and self.run.lab.is_paused
+
+    @property
+    def prediction(self) -> float | None:
+        """The choice made before the first run, by its place, or the number."""
+        return None if self.experiment is None else prediction_of(self.experiment, self._record.now)
+
+    @property
+    def judged(self) -> Judged | None:
+        """The prediction beside what the results shown say."""
+        prediction = self.prediction
+        if self.experiment is None or prediction is None:
+            return None
+        return judge(self.experiment, prediction, self.results.claims if self.results else ())
 
     @property
     def _needs_prediction(self) -> bool:
         asks = self._predict and self.experiment is not None and self.experiment.predict is not None
         return asks and self.prediction is None
+
+    @property
+    def _can_run(self) -> bool:
+        return self.experiment is not None and not (self._needs_prediction or self.is_running or self._is_looking)
 
     def _values(self) -> dict[str, Value] | None:
         """The parameters as set, or None while one of them is wrong."""
@@ -142,6 +177,29 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         if any(line.problem for line in lines):
             return None
         return {line.setting.name: line.value for line in lines}
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Each when it makes sense."""
+        has_results = self.results is not None and not self.is_running
+        match action:
+            case "run":
+                return True if self._can_run else None
+            case "pause" | "stop":
+                return self.is_running
+            case "step":
+                return self.is_paused
+            case "anew":
+                return has_results and self._can_run
+            case "budget":
+                return self.experiment is not None and not self.is_running
+            case "export" | "note":
+                return has_results
+            case "overlay":
+                return any(view.has_other_run for view in self.query(ResultsView))
+            case _:
+                return True
+
+    # --- words --------------------------------------------------------------------------------------------------------
 
     def _say(self, key: str, **values: object) -> None:
         self._state, self._problem = (key, values), None
@@ -157,9 +215,25 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         words = self.t(key, **values) if self._problem is None else clean(self.say(self._problem))
         state.set_class(self._problem is not None, "-wrong")
         state.update(Content(words))
-        self.query_one("#run", Button).disabled = self.experiment is None or self._needs_prediction or self.is_running
-        self.query_one("#stop", Button).display = self.is_running
+        for name in ("pause", "step", "stop", "anew"):
+            self.query_one(f"#{name}", Button).display = self.check_action(name, ()) is True
+        self.query_one("#run", Button).disabled = not self._can_run
+        self.query_one("#run", Button).display = not self.is_running
+        self.query_one("#pause", SpokenButton).name_by(f"lesson.experiment.{'resume' if self.is_paused else 'pause'}")
+        self._show_cost()
         self.refresh_bindings()
+
+    def _show_cost(self) -> None:
+        """Which budget the parameters are, and what it costs."""
+        line, values = self.query_one(BudgetLine), self._values()
+        line.display = self.experiment is not None
+        if self.experiment is None or values is None:
+            return
+        names = budgets_of(self.experiment, values, self._given)
+        current = line.current if line.current in names else names[-1] if names else None
+        seconds = expected_seconds(self.experiment, values, self._record.lesson.recordings.get(self.experiment_name))
+        said = "" if seconds is None else self.t("lesson.budget.cost", time=said_seconds(seconds, self.language))
+        line.tell(current, said)
 
     def relabel(self) -> None:
         """Speak again."""
@@ -168,50 +242,28 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         title = self.say(experiment.title) if experiment else self.experiment_name
         self.query_one(".title", Static).update(Content(f"{mark} {clean_line(title)}"))
         self.query_one(".question", Static).update(Content(clean(self.say(experiment.question)) if experiment else ""))
-        for prompt in self.query(".prompt").results(Static):
-            if experiment is not None and experiment.predict is not None:
-                prompt.update(Content(clean(self.say(experiment.predict))))
-        self._show_outcome()
         self._show_state()
+        self._tell_outcome()
 
-    def _show_outcome(self) -> None:
-        """The prediction beside what came out."""
-        place = self.query_one(".outcome", Static)
-        claim = self._outcome()
-        yours, experiment = self.prediction, self.experiment
-        lines = []
-        if experiment is not None and yours is not None and 0 <= yours < len(experiment.choices):
-            lines.append(Content(self.t("lesson.experiment.predicted", choice=self.say(experiment.choices[yours]))))
-            if claim is not None:
-                true = int(claim.measured["choice"])
-                right = true == yours
-                words = self.t("lesson.experiment.came_out", choice=self.say(experiment.choices[true]))
-                mark = ("+" if right else "x") if self.ascii_only else ("✓" if right else "✗")
-                lines.append(Content.styled(f"{mark} {words}", "bold $success" if right else "bold $warning"))
-        place.set_class(not lines, "-hidden")
-        place.update(Content("\n").join(lines))
+    def _tell_outcome(self) -> None:
+        """The prediction, once made, stands above the results, beside what came out."""
+        if self.prediction is not None:
+            box = self.query_one(PredictionBox)
+            box.tell(self.judged)
+            self.move_child(box, after=self.query_one(".state"))
 
-    def _outcome(self) -> Claim | None:
-        return next((e for e in reversed(self._events) if isinstance(e, Claim) and e.id == PREDICTION), None)
+    # --- setting ------------------------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Run and stop, each when it makes sense."""
-        if action == "run":
-            return None if self.experiment is None or self._needs_prediction or self.is_running else True
-        return self.is_running if action == "stop" else True
-
-    # --- doing --------------------------------------------------------------------------------------------------------
-
-    @on(ChoiceList.Chosen)
-    def _predicted(self, event: ChoiceList.Chosen) -> None:
+    @on(PredictionBox.Predicted)
+    def _predicted(self, event: PredictionBox.Predicted) -> None:
         """Keep the prediction; now it may run."""
         event.stop()
-        choice = event.picked[0]
-        self._record.change(lambda now: now.predictions.__setitem__(self.experiment_name, choice))
-        self.query_one(".predict", Vertical).add_class("-hidden")
-        self._say("lesson.experiment.ready")
-        self._show_outcome()
-        self.query_one("#run", Button).focus()
+        experiment = self.experiment
+        if experiment is not None:
+            self._record.change(lambda now: keep_prediction(experiment, now, event.prediction))
+            self._say("lesson.experiment.ready")
+            self._tell_outcome()
+            self.query_one("#run", Button).focus()
 
     @on(ParameterLine.Changed)
     def _set(self, event: ParameterLine.Changed) -> None:
@@ -219,85 +271,164 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         problem = event.line.problem
         if problem is not None:
             self._fail(problem.text)
-        elif not self.is_running and not self._needs_prediction:
+        elif self._can_run:
             self._say("lesson.experiment.ready")
-
-    @on(Button.Pressed)
-    def _pressed(self, event: Button.Pressed) -> None:
-        event.stop()
-        if event.button.id == "run":
-            self.action_run()
         else:
-            self.action_stop()
+            self._show_cost()
+
+    @on(BudgetLine.Picked)
+    def _pick_budget(self, event: BudgetLine.Picked) -> None:
+        event.stop()
+        self._set_budget(event.budget)
+
+    def _set_budget(self, budget: Budget) -> None:
+        """Set the parameters to those of `budget`, but for what the page sets."""
+        if self.experiment is None or self.is_running:
+            return
+        self.query_one(BudgetLine).current = budget
+        values = values_of(self.experiment, budget, self._given)
+        for line in self.query(ParameterLine):
+            line.set_value(values[line.setting.name])
+        self._show_cost()
+
+    def action_budget(self) -> None:
+        """The next budget."""
+        names = tuple(BUDGETS)
+        current = self.query_one(BudgetLine).current
+        self._set_budget(names[(names.index(current) + 1) % len(names)] if current else "standard")
 
     def action_defaults(self) -> None:
-        """Set every parameter to its default."""
-        for line in self.query(ParameterLine):
-            line.reset()
+        """Set every parameter as it was when the page was opened."""
+        self._set_budget("standard")
+
+    @on(Button.Pressed)
+    async def _pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        await self.run_action(str(event.button.id))
+
+    # --- running ------------------------------------------------------------------------------------------------------
 
     def action_run(self) -> None:
-        """Run with the parameters as set."""
-        experiment, values = self.experiment, self._values()
-        if experiment is None or self._needs_prediction or self.is_running:
+        """Show what was kept of a run with these parameters, or run."""
+        self._look_and_run(anew=False)
+
+    def action_anew(self) -> None:
+        """Run, whatever was kept."""
+        self._look_and_run(anew=True)
+
+    def _look_and_run(self, *, anew: bool) -> None:
+        values = self._values()
+        if not self._can_run:
             return
         if values is None:
             self._say("lesson.experiment.wrong_parameter")
             return
+        self._is_looking = True
+        self._find_or_start(values, anew)
 
-        def events() -> Iterator[Event]:
-            return stream(experiment, values)
-
-        view = self.query_one(EventView)
-        view.clear()
-        view.remove_class("-hidden")
-        self._events = []
-        self._show_outcome()
-        self._running_values = values
-        self._lab = Lab(events, Inbox())
-        self._lab.start()
+    @work(exclusive=True, group="find")
+    async def _find_or_start(self, values: dict[str, Value], anew: bool) -> None:
+        experiment = self.experiment
+        assert experiment is not None
+        kept = None if anew else await asyncio.to_thread(find, experiment, values)
+        self._is_looking = False
+        if kept is not None:
+            self._show_kept(kept)
+            return
+        before, self.results = self.results, None
+        self._draw(Results(experiment.name, values, ()), before)
+        self.run = ExperimentRun(experiment, values)
         self._say("lesson.experiment.running")
-        if self._timer is not None:
-            self._timer.resume()
+        self._go_on_drawing()
         self.query_one("#stop", Button).focus()
+
+    def _draw(self, results: Results, before: Results | None) -> None:
+        """Begin to draw `results`, over those of the run before."""
+        view = self.query_one(ResultsView)
+        view.display = True
+        view.begin(results, before)
+        self._tell_outcome()
+
+    def _show_kept(self, kept: Results) -> None:
+        before = self.results if self.results is None or dict(self.results.values) != dict(kept.values) else None
+        self.results = kept
+        self._draw(kept, before)
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.made))
+        self._say("lesson.experiment.kept", when=when)
+
+    def action_pause(self) -> None:
+        """Hold the run back, or let it go on."""
+        if self.run is None or not self.is_running:
+            return
+        if self.is_paused:
+            self.run.lab.resume()
+            self._say("lesson.experiment.running")
+        else:
+            self.run.lab.pause()
+            self._say("lesson.experiment.paused")
+        self._go_on_drawing()
+
+    def action_step(self) -> None:
+        """Let a paused run go on to the next thing it draws."""
+        if self.run is not None and self.is_paused:
+            self.run.lab.step()
+            self._go_on_drawing()
 
     def action_stop(self) -> None:
         """Stop; what was drawn stays."""
-        if self._lab is not None and self.is_running:
-            self._lab.stop()
+        if self.run is not None and self.is_running:
+            self.run.lab.stop()
             self._say("lesson.experiment.stopping")
+            self._go_on_drawing()
+
+    def _go_on_drawing(self) -> None:
+        if self._timer is not None:
+            self._timer.resume()
 
     def _drain(self) -> None:
-        """Draw what came since the last time; at the end, keep the claims."""
-        lab = self._lab
-        if lab is None:
+        """Draw what came since the last time; rest while nothing will come; at the end, keep what was found."""
+        run = self.run
+        if run is None:
             return
-        ended = lab.state != "running"
-        events = lab.inbox.drain()
-        self._events += [event for event in events if isinstance(event, Claim)]
-        self.query_one(EventView).feed(e for e in events if not (isinstance(e, Claim) and e.id == PREDICTION))
-        if ended and not len(lab.inbox):
-            if self._timer is not None:
-                self._timer.pause()
-            self._finish(lab)
+        at_rest = run.is_at_rest
+        self.query_one(ResultsView).feed(run.drain())
+        if at_rest and self._timer is not None:
+            self._timer.pause()
+            if not run.is_running:
+                self._finish(run)
 
-    def _finish(self, lab: Lab) -> None:
-        if lab.state == "failed":
-            error = lab.error
-            words = clean_line(f"{type(error).__name__}: {error}", 200)
-            self._fail(
-                error.text if isinstance(error, UserError) else Text(f"it failed: {words}", f"运行出错：{words}")
-            )
-        elif lab.state == "stopped":
+    def _finish(self, run: ExperimentRun) -> None:
+        problem = run.problem()
+        self.run = None
+        self.results = run.results()
+        if problem is not None:
+            self._fail(problem)
+        elif run.lab.state == "stopped":
             self._say("lesson.experiment.stopped")
         else:
             self._say("lesson.experiment.finished")
-            self._keep()
-        self._show_outcome()
-        if self.screen.focused is self.query_one("#stop", Button) or self.screen.focused is None:
+            self._keep(self.results)
+        self._tell_outcome()
+        if self.screen.focused is None or self.screen.focused in self.query(".actions Button"):
             self.query_one("#run", Button).focus()
 
-    def _keep(self) -> None:
-        name, claims = self.experiment_name, claims_of(self._events)
+    def _keep(self, results: Results) -> None:
+        name, claims = self.experiment_name, results.claims
         if claims:
-            recording = Recording(self._running_values, claims)
+            recording = Recording(results.values, claims)
             self._record.change(lambda now: now.runs.__setitem__(name, recording))
+        self._files.keep(results)
+
+    # --- what is left of it -------------------------------------------------------------------------------------------
+
+    def action_overlay(self) -> None:
+        """Show the run before under this one, or hide it."""
+        self.query_one(ResultsView).toggle_other_run()
+
+    def action_export(self) -> None:
+        """Save the results as files."""
+        self._files.export()
+
+    def action_note(self) -> None:
+        """Write a note into the lab notebook."""
+        self._files.note()

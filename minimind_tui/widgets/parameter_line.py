@@ -83,9 +83,9 @@ class ParameterLine(Painted, can_focus=True):
         low, high = self.setting.parameter.low, self.setting.parameter.high
         return None if self._options or low is None or high is None else (low, high)
 
-    def reset(self) -> None:
-        """Go back to the default."""
-        self._put(self.setting.default)
+    def set_value(self, value: Value) -> None:
+        """Take this value, which must be allowed."""
+        self._put(value)
 
     # --- keys -------------------------------------------------------------------------------------------------------
 

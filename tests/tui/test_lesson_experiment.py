@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -48,8 +49,9 @@ def waiting(count: int = 3, fails: bool = False) -> Iterator[Event]:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Experiment]:
     release.clear()
-    monkeypatch.setattr("minimind_tui.widgets.experiment_pane.load_experiment", lambda _name: waiting)
-    yield waiting
+    in_place = replace(waiting, name="depth_signal")
+    monkeypatch.setattr("minimind_tui.widgets.experiment_pane.load_experiment", lambda _name: in_place)
+    yield in_place
     release.set()
 
 
@@ -200,7 +202,7 @@ async def test_own_numbers_replace_the_recorded_ones() -> None:
         pane = await loaded(reader)
         await predict(reader, "a")
         await reader.press("r")
-        await until(reader.pilot, lambda: not pane.is_running and pane._lab is not None, seconds=60)
+        await until(reader.pilot, lambda: pane.results is not None, seconds=60)
         await reader.pilot.pause(0.3)
         await reader.press("n", "p")
         await until(reader.pilot, lambda: reader.screen.page.id == "precision")
