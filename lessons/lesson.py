@@ -30,6 +30,7 @@ from lessons.pages import (
     TERM_LINK,
     Block,
     CodeBlock,
+    DiagramBlock,
     ExerciseBlock,
     FigureBlock,
     MarkdownBlock,
@@ -44,6 +45,7 @@ from lessons.quiz_file import read_quiz
 from lessons.recorded import Recording, load_recordings, placeholders
 from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language, Text
+from minimind.lab.switches import SWITCHES
 
 _SLUG = re.compile(r"[a-z][a-z0-9_]*\Z")
 
@@ -198,6 +200,10 @@ def _missing(lesson: Lesson, block: Block, terms: Mapping[str, Term], language: 
             yield block.line, _no("exercise", "练习", name, exercises)
         case FigureBlock(name=name) if not figure_path(lesson.directory, name, language).is_file():
             yield block.line, _no("figure", "图", f"{name}.{language}.txt", ())
+        case DiagramBlock(switches=names):
+            for name in names:
+                if name not in SWITCHES:
+                    yield block.line, _no("switch", "开关", name, tuple(SWITCHES))
         case QuizBlock(questions=names):
             for name in names:
                 if name not in questions:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lessons.code import resolve
-from lessons.figures import read_figure
+from lessons.diagram import plain_rows
+from lessons.figures import MAXIMUM_CELLS, read_figure
 from lessons.pages import (
     Block,
     CodeBlock,
+    DiagramBlock,
     ExerciseBlock,
     FigureBlock,
     MarkdownBlock,
@@ -21,6 +23,7 @@ from lessons.pages import (
 )
 from lessons.recorded import Recording, fill, placeholders
 from minimind.events import Language
+from minimind.lab.switches import Switches
 
 
 def prose(block: MarkdownBlock, recordings: Mapping[str, Recording], language: Language) -> str:
@@ -69,6 +72,9 @@ def _plain_block(directory: Path, block: Block, recordings: Mapping[str, Recordi
         case FigureBlock(name=name):
             rows = "\n".join(read_figure(directory, name, language))
             return f"```text\n{rows}\n```"
+        case DiagramBlock(switches=names):
+            drawn = "\n".join(plain_rows(Switches(), names, language, MAXIMUM_CELLS))
+            return f"```text\n{drawn}\n```\n\n    python -m lessons run what_if --set {names[0]}=…"
         case CodeBlock(reference=reference, notes=notes):
             source = resolve(reference)
             listed = "\n".join(f"- {note}" for note in notes)

@@ -7,6 +7,7 @@
     ```quiz plateau upcast                           ask these questions (none named: all of the lesson)
     ```exercise rmsnorm                              write it yourself
     ```figure block                                  a diagram, drawn in figures/block.en.txt and block.zh.txt
+    ```diagram norm,residual                         the block with these switches, to be set and trained
 
 Everything else is CommonMark that reads well elsewhere too. ``[[eps|ε]]`` links to the glossary.
 """
@@ -29,8 +30,8 @@ _HEADING = re.compile(r"^(?P<level>#{1,6})\s+(?P<title>.*?)(?:\s+\{(?P<attribute
 _FENCE = re.compile(r"^(?P<mark>`{3,}|~{3,})\s*(?P<info>.*?)\s*$")
 _WHOLE_FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-TERM_LINK = re.compile(r"\[\[(?P<term>[a-z][a-z0-9_]*)(?:\|(?P<label>[^\]]+))?\]\]")
-"""A link to a glossary entry: ``[[term]]`` or ``[[term|label]]``."""
+TERM_LINK = re.compile(r"\[\[(?P<term>[a-z][a-z0-9_]*)(?:\\?\|(?P<label>[^\]]+))?\]\]")
+"""A link to a glossary entry: ``[[term]]`` or ``[[term|label]]``; in a table's cell ``[[term\\|label]]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,17 @@ class FigureBlock:
     line: int
 
 
-Block: TypeAlias = MarkdownBlock | PredictBlock | RunBlock | CodeBlock | QuizBlock | ExerciseBlock | FigureBlock
+@dataclass(frozen=True, slots=True)
+class DiagramBlock:
+    """The block with these switches live, by name (`minimind.lab.switches`)."""
+
+    switches: tuple[str, ...]
+    line: int
+
+
+Block: TypeAlias = (
+    MarkdownBlock | PredictBlock | RunBlock | CodeBlock | QuizBlock | ExerciseBlock | FigureBlock | DiagramBlock
+)
 Mark: TypeAlias = tuple[str, ...]
 """A point of a page's skeleton: a heading with level and id, or a fence with its info string."""
 
@@ -248,7 +259,7 @@ def _add_fence(draft: _Draft, fence: _Fence, where: str, number: int) -> None:
 
 def _live_block(kind: str, words: list[str], body: tuple[str, ...], where: str, number: int) -> Block | None:
     """The live pane a fence stands for, or None for ordinary code."""
-    if kind not in {"run", "predict", "code", "quiz", "exercise", "figure"}:
+    if kind not in {"run", "predict", "code", "quiz", "exercise", "figure", "diagram"}:
         return None
     if kind == "quiz":
         return QuizBlock(tuple(words), number)
@@ -265,6 +276,8 @@ def _live_block(kind: str, words: list[str], body: tuple[str, ...], where: str, 
         return ExerciseBlock(words[0], number)
     if kind == "figure":
         return FigureBlock(words[0], number)
+    if kind == "diagram":
+        return DiagramBlock(tuple(words[0].split(",")), number)
     values: dict[str, str] = {}
     for word in words[1:]:
         name, equals, value = word.partition("=")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args, get_type_hints
 
 from minimind.errors import UserError
@@ -121,7 +122,12 @@ class Switches:
 
 def choices_of(name: str) -> tuple[Value, ...]:
     """The values a switch can have, the default among them. Raises KeyError for a switch there is not."""
-    return get_args(get_type_hints(Switches)[name])
+    return get_args(_types()[name])
+
+
+@cache
+def _types() -> dict[str, object]:
+    return get_type_hints(Switches)
 
 
 def difference(first: Switches, second: Switches) -> dict[str, tuple[Value, Value]]:
