@@ -29,6 +29,8 @@ from minimind.errors import UserError
 from minimind.safe_text import clean_line
 
 if TYPE_CHECKING:
+    import torch
+
     from minimind.model.transformer import MiniMind
 
 _MODEL = Path("model") / "model_minimind.py"
@@ -302,10 +304,13 @@ def their_settings(config: ModelConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in names} | experts | sizes
 
 
-def save_weights(model: MiniMind, path: Path) -> Path:
-    """Write a model's weights as the checkouts do (a flat ``.pth``), to give both sides the same; returns `path`."""
+def save_weights(model: MiniMind, path: Path, dtype: torch.dtype | None = None) -> Path:
+    """Write a model's weights as the checkouts do (a flat ``.pth``), to give both sides the same; returns `path`.
+
+    float32 unless `dtype` says otherwise (released files are float16).
+    """
     import torch
 
-    state = {name: tensor.detach().float().cpu() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.detach().to("cpu", dtype or torch.float32) for name, tensor in model.state_dict().items()}
     torch.save(state, path)
     return path

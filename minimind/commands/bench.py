@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-BENCHMARKS = ("ceilings", "train", "decode", "ui")
+BENCHMARKS = ("ceilings", "train", "decode", "data", "prefill", "ui")
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -10,15 +10,18 @@
 #include <string.h>
 
 enum { OTHER, LETTER, NUMBER, SPACE };
-enum { LONGEST_PIECE = 4096, KEPT_BYTES = 24, KEPT_IDS = 8, KEPT_PIECES = 1 << 14 };
+enum { PLACE_BITS = 12, LONGEST_PIECE = 1 << PLACE_BITS, MOST_MERGES = (1 << 20) - 1 };
+enum { KEPT_BYTES = 24, KEPT_IDS = 8, KEPT_PIECES = 1 << 14, LANES = 16 };
 #define NO_MERGE UINT32_MAX
 
-typedef struct { uint64_t pair; uint32_t rank, result; } Merge;          /* an empty slot has rank NO_MERGE */
+typedef struct { uint32_t left, right, rank; } Merge; /* an empty slot has rank NO_MERGE */
 typedef struct { uint8_t bytes[KEPT_BYTES]; uint32_t ids[KEPT_IDS]; uint8_t size, count; } Kept;
 
 typedef struct {
     const uint8_t *classes;   /* [0x110000] */
     const uint32_t *byte_ids; /* [256] */
+    uint32_t *byte_ranks;     /* [256][256]: of the merge of two bytes */
+    uint32_t *results;        /* of each merge, by rank */
     Merge *merges;
     uint64_t slots;           /* of `merges`, a power of two */
     Kept *kept;               /* short pieces met before, [KEPT_PIECES] */
@@ -26,33 +29,48 @@ typedef struct {
 
 static uint64_t scatter(uint64_t key) { key *= 0x9E3779B97F4A7C15u; return key ^ key >> 32; }
 
-static const Merge *find(const Encoder *encoder, uint32_t left, uint32_t right) {
-    uint64_t pair = (uint64_t)left << 32 | right, slot = scatter(pair) & (encoder->slots - 1);
-    while (encoder->merges[slot].rank != NO_MERGE && encoder->merges[slot].pair != pair)
-        slot = (slot + 1) & (encoder->slots - 1);
-    return &encoder->merges[slot];
+static Merge *find(const Encoder *encoder, uint32_t left, uint32_t right) {
+    uint64_t slot = scatter((uint64_t)left << 32 | right) & (encoder->slots - 1);
+    Merge *merge = &encoder->merges[slot];
+    while (merge->rank != NO_MERGE && (merge->left != left || merge->right != right))
+        merge = &encoder->merges[slot = (slot + 1) & (encoder->slots - 1)];
+    return merge;
 }
 
 void encoder_free(Encoder *encoder) {
-    if (encoder) { free(encoder->merges); free(encoder->kept); free(encoder); }
+    if (!encoder) return;
+    free(encoder->byte_ranks);
+    free(encoder->results);
+    free(encoder->merges);
+    free(encoder->kept);
+    free(encoder);
 }
 
-/* `triples` is [count][3]: left, right and resulting id, in the order they were learnt. The tables must outlive it. */
+/* `triples` is [count][3]: left, right and resulting id, in the order they were learnt. The tables must outlive it.
+   NULL where there is no memory or there are more than MOST_MERGES. */
 Encoder *encoder_new(const uint8_t *classes, const uint32_t *byte_ids, const uint32_t *triples, int64_t count) {
-    Encoder *encoder = calloc(1, sizeof *encoder);
+    Encoder *encoder = count < MOST_MERGES ? calloc(1, sizeof *encoder) : NULL;
     if (!encoder) return NULL;
     encoder->classes = classes;
     encoder->byte_ids = byte_ids;
-    for (encoder->slots = 1024; encoder->slots < 4 * (uint64_t)count;) encoder->slots *= 2;
+    for (encoder->slots = 1024; encoder->slots < 2 * (uint64_t)count;) encoder->slots *= 2;
+    encoder->byte_ranks = malloc(256 * 256 * sizeof *encoder->byte_ranks);
+    encoder->results = malloc((count + 1) * sizeof *encoder->results);
     encoder->merges = malloc(encoder->slots * sizeof *encoder->merges);
     encoder->kept = calloc(KEPT_PIECES, sizeof *encoder->kept);
-    if (!encoder->merges || !encoder->kept) { encoder_free(encoder); return NULL; }
-    for (uint64_t slot = 0; slot < encoder->slots; slot++) encoder->merges[slot] = (Merge){0, NO_MERGE, 0};
+    if (!encoder->byte_ranks || !encoder->results || !encoder->merges || !encoder->kept) {
+        encoder_free(encoder);
+        return NULL;
+    }
+    for (uint64_t slot = 0; slot < encoder->slots; slot++) encoder->merges[slot].rank = NO_MERGE;
     for (int64_t rank = 0; rank < count; rank++) {
         const uint32_t *triple = triples + 3 * rank;
-        Merge *slot = (Merge *)find(encoder, triple[0], triple[1]);
-        *slot = (Merge){(uint64_t)triple[0] << 32 | triple[1], (uint32_t)rank, triple[2]};
+        *find(encoder, triple[0], triple[1]) = (Merge){triple[0], triple[1], (uint32_t)rank};
+        encoder->results[rank] = triple[2];
     }
+    for (int left = 0; left < 256; left++)
+        for (int right = 0; right < 256; right++)
+            encoder->byte_ranks[left << 8 | right] = find(encoder, byte_ids[left], byte_ids[right])->rank;
     return encoder;
 }
 
@@ -88,25 +106,48 @@ static int64_t piece(const Encoder *encoder, const uint8_t *text, int64_t left) 
     return kind == SPACE && end < left && last > 0 ? last : end;
 }
 
-/* Ids of one piece of 2 to LONGEST_PIECE bytes into `ids`; returns how many. */
+/* A merge and where it can be applied as one number, so that the smallest is the next to apply. */
+static uint32_t key(uint32_t rank, uint32_t at) { return rank == NO_MERGE ? NO_MERGE : rank << PLACE_BITS | at; }
+
+/* The smallest of `keys`, whose number is rounded up to a multiple of LANES. */
+static uint32_t smallest(const uint32_t *keys, int32_t end) {
+    uint32_t lanes[LANES];
+    memcpy(lanes, keys, sizeof lanes);
+    for (int32_t i = LANES; i < end; i += LANES)
+        for (int lane = 0; lane < LANES; lane++) lanes[lane] = keys[i + lane] < lanes[lane] ? keys[i + lane] : lanes[lane];
+    for (int half = LANES / 2; half; half /= 2)
+        for (int lane = 0; lane < half; lane++) lanes[lane] = lanes[lane + half] < lanes[lane] ? lanes[lane + half] : lanes[lane];
+    return lanes[0];
+}
+
+/* Ids of one piece of 2 to LONGEST_PIECE bytes into `ids`; returns how many. The symbols are a linked list in place. */
 static int64_t join(Encoder *encoder, const uint8_t *text, int64_t size, uint32_t *ids) {
-    uint32_t ranks[LONGEST_PIECE];
-    int64_t count = size;
-    for (int64_t i = 0; i < size; i++) ids[i] = encoder->byte_ids[text[i]];
-    for (int64_t i = 0; i + 1 < size; i++) ranks[i] = find(encoder, ids[i], ids[i + 1])->rank;
-    for (;;) {
-        uint32_t best = NO_MERGE;
-        for (int64_t i = 0; i + 1 < count; i++) best = ranks[i] < best ? ranks[i] : best;
-        if (best == NO_MERGE) return count;
-        int64_t at = 0;
-        while (ranks[at] != best) at++;
-        ids[at] = find(encoder, ids[at], ids[at + 1])->result;
-        count--;
-        memmove(ids + at + 1, ids + at + 2, (count - at - 1) * sizeof *ids);
-        memmove(ranks + at, ranks + at + 1, (count - at - 1) * sizeof *ranks);
-        if (at + 1 < count) ranks[at] = find(encoder, ids[at], ids[at + 1])->rank;
-        if (at > 0) ranks[at - 1] = find(encoder, ids[at - 1], ids[at])->rank;
+    uint32_t keys[LONGEST_PIECE];
+    int16_t after[LONGEST_PIECE], before[LONGEST_PIECE];
+    int32_t end = (int32_t)size;
+    for (int32_t i = 0; i < end; i++) {
+        ids[i] = encoder->byte_ids[text[i]];
+        after[i] = (int16_t)(i + 1);
+        before[i] = (int16_t)(i - 1);
     }
+    for (int32_t i = 0; i + 1 < end; i++) keys[i] = key(encoder->byte_ranks[text[i] << 8 | text[i + 1]], i);
+    for (int32_t i = end - 1; i % LANES || i < end; i++) keys[i] = NO_MERGE;
+    for (;;) {
+        uint32_t best = smallest(keys, end);
+        if (best == NO_MERGE) break;
+        int32_t at = best & (LONGEST_PIECE - 1), gone = after[at], next = after[gone], last = before[at];
+        ids[at] = encoder->results[best >> PLACE_BITS];
+        after[at] = (int16_t)next;
+        keys[gone] = keys[at] = NO_MERGE;
+        if (next < end) {
+            before[next] = (int16_t)at;
+            keys[at] = key(find(encoder, ids[at], ids[next])->rank, at);
+        }
+        if (last >= 0) keys[last] = key(find(encoder, ids[last], ids[at])->rank, last);
+    }
+    int64_t count = 0;
+    for (int32_t i = 0; i < end; i = after[i]) ids[count++] = ids[i];
+    return count;
 }
 
 static int64_t join_kept(Encoder *encoder, const uint8_t *text, int64_t size, uint32_t *ids) {

@@ -6,7 +6,9 @@ a machine without a C compiler, goes on with the tokenizers library, which also 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
+from minimind import paths
 from minimind.events import Text
 from minimind.native import NativeLibrary, NativeUnavailable
 
 _LIBRARY = NativeLibrary("bpe", Path(__file__).parent, ("bpe.c",))
+_MOST_MERGES = (1 << 20) - 1
 _CODE_POINTS = 0x110000
 _ASSIGNED = (range(0xD800), range(0xE000, 0x40000), range(0xE0000, 0xE1000))
 """Where Unicode has or plans characters; all others are neither letter, number nor white space (a test looks)."""
@@ -57,9 +61,7 @@ class FastBPE:
         library.encoder_encode.restype = ctypes.c_int64
         library.encoder_encode.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_void_p] * 2
         try:
-            self._classes = _character_classes(
-                tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
-            )
+            self._classes = _known_classes()
             self._bytes = np.array([vocabulary[characters[byte]] for byte in range(256)], dtype=np.uint32)
             merges = [
                 [vocabulary[left], vocabulary[right], vocabulary[left + right]]
@@ -67,6 +69,8 @@ class FastBPE:
             ]
         except KeyError:
             raise _OTHER_SCHEME from None
+        if len(merges) >= _MOST_MERGES:
+            raise _OTHER_SCHEME
         triples = np.array(merges, dtype=np.uint32).reshape(-1, 3)
         self._library = library
         self._encoder = library.encoder_new(
@@ -117,6 +121,25 @@ def _has_the_scheme(definition: Mapping[str, Any]) -> bool:
         and before.get("use_regex", True)
         and not before.get("add_prefix_space")
     )
+
+
+def _known_classes() -> npt.NDArray[np.uint8]:
+    """The table of `_character_classes`, kept on disk for each version of the library (it takes 0.2 s to make)."""
+    place = paths.kernels() / f"characters-{tokenizers.__version__}.npy"
+    try:
+        kept = np.load(place, allow_pickle=False)
+        if kept.shape == (_CODE_POINTS,) and kept.dtype == np.uint8 and kept.max() <= _SPACE:
+            return np.ascontiguousarray(kept)
+    except (OSError, ValueError, EOFError):
+        pass
+    classes = _character_classes(tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str)
+    with contextlib.suppress(OSError):  # it is only made again
+        aside = place.with_name(f".{place.name}.{os.getpid()}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            np.save(file, classes, allow_pickle=False)
+        aside.replace(place)
+    return classes
 
 
 def _character_classes(cut: Callable[[str], list[tuple[str, tuple[int, int]]]]) -> npt.NDArray[np.uint8]:

@@ -52,8 +52,8 @@ CONTEXT_LENGTH = 131_072
 _SLICE = 256
 _SMALL_BATCH = 64
 """Texts below which nothing is gained."""
-_WORTH_COMPILING = 4_000_000
-"""Characters that the tokenizers library encodes in about the time that a compiler takes."""
+_WORTH_LOADING, _WORTH_COMPILING = 200_000, 4_000_000
+"""Characters that the tokenizers library encodes in about the time it takes to load the compiled code, to compile it."""
 _IDEOGRAPHS = "\u3400-\u9fff"
 _PARTICLES = "的了在和把给从就也说"  # one-character words: a token that glued one to its neighbour would hide the word
 
@@ -226,8 +226,10 @@ class Tokenizer:
         self._fast_encoder(_WORTH_COMPILING)
 
     def _fast_encoder(self, characters: int) -> FastBPE | None:
-        """The compiled encoder, made at first use where it is compiled already or so much text is worth compiling for."""
-        if self._fast is None and self._can_be_fast and (characters >= _WORTH_COMPILING or is_ready()):
+        """The compiled encoder, made where so much text is worth it; None where it is not there or cannot be."""
+        if self._fast is None and self._can_be_fast and characters >= _WORTH_LOADING:
+            if characters < _WORTH_COMPILING and not is_ready():
+                return None
             try:
                 self._fast = FastBPE(json.loads(self.definition), _BYTE_VALUES)
             except NativeUnavailable:

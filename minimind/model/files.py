@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from minimind.config import MODEL_PRESETS, ModelConfig, read_settings
 from minimind.errors import UserError
@@ -220,7 +221,7 @@ def model_from_tensors(
             "set tie_word_embeddings to false",
             f"{where}：tie_word_embeddings 表示共用权重，但 lm_head.weight 与嵌入不同：请把 tie_word_embeddings 设为 false",
         )
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         model = MiniMind(config)
     kind = dtype if isinstance(dtype, torch.dtype) else dtype(config)
     state = {name: tensor.detach().to(kind) for name, tensor in tensors.items()}
@@ -229,6 +230,22 @@ def model_from_tensors(
     model.load_state_dict(state, strict=True, assign=True)
     model.tie_weights()
     return model.eval()
+
+
+class _Uninitialised(TorchFunctionMode):
+    """While it is on, modules are made without random numbers: their weights are about to be replaced.
+
+    On the meta device there is nothing to fill, and yet torch loads its compiler (a second) to fill it.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Leave a tensor as it is where a function of ``torch.nn.init`` would fill it."""
+        named = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return named["tensor"] if "tensor" in named else args[0]
+        return func(*args, **named)
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

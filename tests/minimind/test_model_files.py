@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from minimind.errors import UserError
 from minimind.model.files import load_model, model_files
+from minimind.model.weights import check_numbers
 from minimind.training.checkpoint import MANIFEST
 from tests.minimind.tiny import save_tiny, tiny_model, tiny_tokenizer
 
@@ -130,6 +133,24 @@ def test_numbers_that_are_none_are_refused(directory: Path, value: float) -> Non
     change_weights(directory, lambda tensors: tensors["model.norm.weight"].__setitem__(3, value))
     with pytest.raises(UserError, match=r"model\.norm\.weight holds numbers that are not finite"):
         load_model(directory)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_one_number_of_many_is_found_wherever_it_stands(dtype: torch.dtype, value: float) -> None:
+    for place in (0, 499, 999):
+        numbers = torch.linspace(-3, 3, 1000).to(dtype)  # [1000]
+        check_numbers({"w": numbers, "none": numbers[:0]}, Path("w.pth"))
+        numbers[place] = value
+        with pytest.raises(UserError, match="w holds numbers that are not finite"):
+            check_numbers({"w": numbers}, Path("w.pth"))
+
+
+def test_opening_a_model_does_not_load_the_compiler_of_torch(directory: Path) -> None:
+    statement = f"from minimind.model.files import load_model; load_model(Path({str(directory)!r}))"
+    report = "print('torch._dynamo' in sys.modules, 'sympy' in sys.modules)"
+    command = [sys.executable, "-c", f"import sys; from pathlib import Path; {statement}; {report}"]
+    assert subprocess.run(command, capture_output=True, check=True, text=True).stdout.split() == ["False", "False"]
 
 
 def test_whole_numbers_are_no_weights(directory: Path) -> None:
