@@ -18,6 +18,7 @@ from lessons.pages import (
     TERM_LINK,
     Block,
     CodeBlock,
+    DiagramBlock,
     ExerciseBlock,
     FigureBlock,
     MarkdownBlock,
@@ -34,6 +35,7 @@ from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.screens.notebook import NotebookScreen
 from minimind_tui.screens.terms import TermsDialog
 from minimind_tui.widgets.code_pane import CodePane
+from minimind_tui.widgets.diagram_pane import DiagramPane
 from minimind_tui.widgets.exercise_pane import ExercisePane
 from minimind_tui.widgets.experiment_pane import ExperimentPane
 from minimind_tui.widgets.figure_pane import FigurePane
@@ -191,6 +193,8 @@ class LessonScreen(MiniMindScreen):
                 return ExercisePane(self.lesson.exercise(name), self._record)
             case FigureBlock(name=name):
                 return FigurePane(self.lesson.directory, name)
+            case DiagramBlock(switches=names):
+                return DiagramPane(names, self._record)
             case PredictBlock():
                 return None
 
