@@ -15,9 +15,10 @@ from minimind.data.chat import encode_prompt
 from minimind.data.tokenizer import Tokenizer
 from minimind.events import Text
 from minimind.hardware import choose_device, choose_dtype
+from minimind.inference.graph import FixedStep, recorded_step
 from minimind.inference.messages import check_messages
 from minimind.inference.native.build import NativeUnavailable
-from minimind.inference.native.decoder import NativeDecoder, uncovered
+from minimind.inference.native.decoder import NativeDecoder, changed, uncovered
 from minimind.inference.quantize import QUANTISED, WEIGHT_FORMATS, WeightFormat
 from minimind.inference.speculative import Lookahead, Proposer
 from minimind.inference.writing import Stream, Token, Writing
@@ -66,6 +67,9 @@ class Engine:
         self._cached: list[int] = []
         self._native: NativeDecoder | None = None
         self._is_native = False
+        self._recorded: FixedStep | None = None
+        self._records = model.lm_head.weight.device.type == "cuda"  # until that turns out not to work
+        self._is_plain = False
 
     @classmethod
     def open(cls, name: str | Path, device: str = "auto", dtype: str = "auto") -> Engine:
@@ -141,7 +145,7 @@ class Engine:
 
     def forget(self) -> None:
         """Drop the keys and values of the last text, and the memory they take."""
-        self._cache, self._cached = None, []
+        self._cache, self._cached, self._recorded = None, [], None
 
     def complete(
         self, prompt: str, config: SampleConfig, *, stop: Callable[[], bool] | None = None, top: int = 0
@@ -270,11 +274,12 @@ class Engine:
         digits, and a seed should give the same text whatever was written before.
         """
         self._is_native = self._native is not None and uncovered(self.model) is None
+        self._is_plain = changed(self.model) is None
         needed = len(prompt) + room
         if self._cache is None or self._cache.capacity < needed:
             weight = self.model.model.embed_tokens.weight
             capacity = min(self.context, -(-needed // CACHE_STEP) * CACHE_STEP)
-            self._cached = []
+            self.forget()
             self._cache = Cache(self.config, 1, capacity, dtype=weight.dtype, device=weight.device)
         known = 0 if fresh else _common_length(self._cached, prompt[:-1])
         self.rewind(known)
@@ -301,6 +306,10 @@ class Engine:
             logits = self._native.read(self._cache, tokens)  # [time, vocabulary]
             self._cached += tokens
             return logits[:, :size]  # [time, vocabulary]
+        recorded = self._record() if len(tokens) == 1 and self._records and self._is_plain else None
+        if recorded is not None:
+            self._cached += tokens
+            return recorded.read(tokens[0])[None, :size].float().cpu()  # [1, vocabulary]
         device = self.model.model.embed_tokens.weight.device
         threads = torch.get_num_threads()
         try:
@@ -312,6 +321,14 @@ class Engine:
         finally:
             torch.set_num_threads(threads)
         return scores.float().cpu()  # [time or 1, vocabulary]
+
+    def _record(self) -> FixedStep | None:
+        """The step that was recorded for the present cache, or is now."""
+        assert self._cache is not None
+        if self._recorded is None or self._recorded.cache is not self._cache:
+            self._recorded = recorded_step(self.model, self._cache)
+            self._records = self._recorded is not None
+        return self._recorded
 
 
 def _common_length(first: Sequence[int], second: Sequence[int]) -> int:

@@ -12,8 +12,8 @@ takes. What it is asked:
 
 and what it says:
 
-    {"op": "ready", "path", "objective", "step", "parameters", "context", "vocab_size", "device", "dtype", "metadata"}
-                                                dtype is that of the weights that write; the metadata may have notes
+    {"op": "ready", "path", "objective", "step", "parameters", "context", "vocab_size", "device", "dtype", "notes",
+     "metadata"}                                dtype is that of the weights that write
     {"op": "token", "id", "text", "probability", "alternatives": [["text", 0.5], …], "attention": [[…], …]}
     {"op": "done", "id", "finish": "stop" | "length" | "cancelled", "tokens", "seconds", "prompt_tokens", "drafted",
      "accepted", "notes"}
@@ -202,6 +202,7 @@ class Worker:
             vocab_size=engine.config.vocab_size,
             device=str(weight.device),
             dtype=engine.format,
+            notes=engine.metadata.get("notes", ()),
             metadata=engine.metadata,
         )
 

@@ -8,13 +8,16 @@ import functools
 from minimind import paths
 from minimind.native import NativeLibrary, NativeUnavailable, cannot_load
 
-__all__ = ["NativeUnavailable", "load"]
+__all__ = ["STEP", "NativeUnavailable", "load"]
+
+
+STEP = NativeLibrary("step", paths.kernel_sources(), ("step.c",), ("-pthread",))
 
 
 @functools.cache
 def load() -> ctypes.CDLL:
     """The library, built if need be. Raises NativeUnavailable (each time anew: a compiler may be installed meanwhile)."""
-    library = NativeLibrary("step", paths.kernel_sources(), ("step.c",), ("-pthread",)).load()
+    library = STEP.load()
     try:
         library.team_new.restype = ctypes.c_void_p
         library.team_new.argtypes = [ctypes.c_int, ctypes.c_int]

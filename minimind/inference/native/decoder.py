@@ -132,14 +132,19 @@ def uncovered(model: MiniMind) -> Text | None:
     dtypes = {weight.dtype for weight in weights}
     if len(dtypes) != 1 or not dtypes <= {torch.float32, torch.bfloat16}:
         return Text("its precision is neither float32 nor bfloat16", "精度既不是 float32 也不是 bfloat16")
-    changed = Text("the network was changed or is being watched", "网络被改动过，或正在被观察")
+    return changed(model)
+
+
+def changed(model: MiniMind) -> Text | None:
+    """A sentence where `model` is not the plain network in evaluation mode, or somebody watches or changes it (hooks)."""
+    said = Text("the network was changed or is being watched", "网络被改动过，或正在被观察")
     for module in model.modules():
         if type(module) not in _PLAIN or "forward" in vars(module):
-            return changed
+            return said
         if module._forward_hooks or module._forward_pre_hooks or (module.training and model.config.dropout > 0):
-            return changed
+            return said
         if isinstance(module, RMSNorm) and module.eps != model.config.rms_norm_eps:
-            return changed
+            return said
         if isinstance(module, nn.Linear) and module.bias is not None:
-            return changed
-    return None if model.config.hidden_act in ACTIVATION_NUMBERS else changed
+            return said
+    return None if model.config.hidden_act in ACTIVATION_NUMBERS else said
