@@ -99,8 +99,8 @@ def test_hands_that_never_turn_are_counted(head_size: int, base: float, trained:
     _, claims = _run("clock_hands", head_size=head_size, base=base, trained=trained)
     count = sum(2 * math.pi * base ** (2 * pair / head_size) > trained for pair in range(head_size // 2))
     assert claims["prediction"].measured["number"] == count == never
-    period = claims["slowest_is_not_one_over_base"].measured["million_positions"]
-    assert period == pytest.approx(2 * math.pi * base ** ((head_size - 2) / head_size) / 1e6, rel=1e-4)
+    period = claims["slowest_is_not_one_over_base"].measured["positions"]
+    assert period == pytest.approx(2 * math.pi * base ** ((head_size - 2) / head_size), rel=1e-4)
 
 
 def test_codes_and_positions_of_each_format_are_counted() -> None:
@@ -120,7 +120,7 @@ def test_the_networks_of_the_ablation_differ_in_one_setting_and_start_at_chance(
     assert [str(row[1]).count("→") for row in differences.rows] == [0, 1, 1, 1, 1]
     for arm in ("rotary", "alibi", "none", "learned", "sinusoidal"):
         first = next(_points(events, "loss", arm))
-        assert first[1] == pytest.approx(math.log(256), abs=0.4)
+        assert 4.5 < first[1] < math.log(256)
     levels = {event.name: event.value for event in events if isinstance(event, Level)}
     text = byte_text()
     assert levels["bigram"] == pytest.approx(ngram_loss(text.train, text.held_out, 2))

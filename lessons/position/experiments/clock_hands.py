@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from minimind.events import Claim, Event, Heatmap, Progress, Scalars, Table, Text
+from minimind.events import Claim, Event, Heatmap, Level, Progress, Scalars, Table, Text
 from minimind.experiment import Number, Parameter, experiment
 from minimind.model.transformer import rotary_frequencies
 
@@ -69,9 +69,10 @@ def clock_hands(
     apart = {name: _apart(values) for name, values in sets.items()}
     for distance in range(1, DRAWN_DISTANCES + 1):
         yield Scalars(distance, {k: float(v[distance - 1]) for k, v in apart.items()}, axis="distance", chart="apart")
+    yield Level("turns", "one_turn", 1.0)
     turns = (trained * frequencies / math.tau).tolist()
     for pair, made in enumerate(turns):
-        yield Scalars(pair, {"turns_made": made, "one_turn": 1.0}, axis="pair", chart="turns")
+        yield Scalars(pair, {"turns_made": made}, axis="pair", chart="turns")
     yield _table(frequencies, position, trained)
     yield Progress(1, 1)
     yield from _claims(apart, frequencies, base, trained)
@@ -162,8 +163,8 @@ def _claims(apart: dict[str, Tensor], frequencies: Tensor, base: float, trained:
             "最慢的指针频率是 base^(-(d-2)/d)，不是 1/base",
         ),
         {
-            "million_positions": float(periods[-1]) / 1e6,
-            "million_popular": math.tau * base / 1e6,
+            "positions": float(periods[-1]),
+            "popular": math.tau * base,
             "ratio": math.tau * base / float(periods[-1]),
         },
         math.isclose(float(frequencies[-1]), base ** (-(2 * pairs - 2) / (2 * pairs)), rel_tol=1e-4)
