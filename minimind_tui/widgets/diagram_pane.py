@@ -49,7 +49,8 @@ class DiagramPane(ExperimentPane):
     def relabel(self) -> None:
         """Speak again; the experiment's own lines for the switches stay out of sight."""
         super().relabel()
-        self._show_switches()
+        if self.display:  # else the page is being turned
+            self._show_switches()
 
     def _show_switches(self) -> None:
         """Say what the cursor is on and what is changed, and hand the switches to the experiment."""
