@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lessons.predictions import Judged
-from lessons.report import claim_lines, configuration, outcome, shown
+from lessons.report import configuration, outcome, shown, told_claims
 from lessons.results import Results
 from minimind import paths
 from minimind.errors import UserError
@@ -68,7 +68,7 @@ def add_entry(slug: str, experiment: Experiment, results: Results, judged: Judge
         f"`{experiment.name}`: {configuration(experiment, results, language)}",
         "\n".join(f"- {_one_line(line)}" for line in outcome(judged, language).splitlines()),
         "\n\n".join(_fenced(part) for part in shown(experiment, results.events, language, width=_CHART_WIDTH)),
-        "\n".join(f"- {_one_line(line)}" for line in claim_lines(results.claims, language)),
+        "\n".join(_claim(*told) for told in told_claims(results.claims, language)),
     ]
     text = "\n\n".join(part for part in parts if part)
     with _changing(slug, language) as old:
@@ -102,6 +102,10 @@ def add_note(slug: str, number: int, note: str, language: Language) -> None:
             "",
         ]
         _write(slug, "\n".join(line for piece in pieces for line in piece).rstrip() + "\n")
+
+
+def _claim(verdict: str, sentence: str, numbers: str) -> str:
+    return f"- {verdict}: {_one_line(sentence)}" + (f" ({_one_line(numbers)})" if numbers else "")
 
 
 def _fenced(text: str) -> str:

@@ -125,13 +125,20 @@ def outcome(judged: Judged | None, language: Language) -> str:
     return "\n".join(lines)
 
 
-def claim_lines(claims: Iterable[Claim], language: Language) -> Iterator[str]:
-    """Each claim with its verdict and what was measured; the outcome of the prediction is told elsewhere."""
+def told_claims(claims: Iterable[Claim], language: Language) -> Iterator[tuple[str, str, str]]:
+    """Of each claim its verdict, its sentence and what was measured; a prediction's outcome is told elsewhere."""
+    gap = "" if language == "zh" else " "
     for claim in claims:
         if claim.id != PREDICTION:
             seeds = seeds_of(claim)
-            said = f"{VERDICTS[claim.holds].of(language)}{f' {seeds.of(language)}' if seeds else ''}"
+            verdict = VERDICTS[claim.holds].of(language) + (f"{gap}{seeds.of(language)}" if seeds else "")
             numbers = "  ".join(
                 f"{clean_line(name)} = {show_number(value)}" for name, value in measurements_of(claim).items()
             )
-            yield f"{said}  {clean(claim.text.of(language))}" + (f"\n    {numbers}" if numbers else "")
+            yield verdict, clean(claim.text.of(language)), numbers
+
+
+def claim_lines(claims: Iterable[Claim], language: Language) -> Iterator[str]:
+    """Each claim on a line, what was measured on the next."""
+    for verdict, sentence, numbers in told_claims(claims, language):
+        yield f"{verdict}  {sentence}" + (f"\n    {numbers}" if numbers else "")

@@ -20,7 +20,7 @@ class NoteBox(TextArea):
     """A few lines of text; Tab goes on to the buttons."""
 
     DEFAULT_CSS = """
-    NoteBox { height: 6; background: $panel; border: none; padding: 0 1; }
+    NoteBox { height: 4; background: $panel; border: none; padding: 0 1; }
     NoteBox:focus { border: none; }
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from textual import on, work
@@ -122,10 +122,14 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
             self._fail(Text(f"PyTorch cannot be loaded: {words}", f"PyTorch 载入失败：{words}"))
             return
         kept = await asyncio.to_thread(find, experiment, values)
+        if not self.display:  # the page was turned meanwhile
+            return
         lines = [ParameterLine(setting, values[setting.name]) for setting in experiment.settings]
         await self.query_one(".parameters", Vertical).mount(*lines)
         self.query_one(".parameters").set_class(not lines, "-hidden")
         await self.mount(ResultsView(experiment))
+        if not self.display:
+            return
         self.query_one(ResultsView).display = False
         self.experiment = experiment
         if self._needs_prediction:
@@ -171,9 +175,13 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
     def _can_run(self) -> bool:
         return self.experiment is not None and not (self._needs_prediction or self.is_running or self._is_looking)
 
+    def _parameters(self) -> Iterator[ParameterLine]:
+        """The lines of the parameters; the one of a number prediction is none of them."""
+        return self.query(".parameters ParameterLine").results(ParameterLine)
+
     def _values(self) -> dict[str, Value] | None:
         """The parameters as set, or None while one of them is wrong."""
-        lines = list(self.query(ParameterLine))
+        lines = list(self._parameters())
         if any(line.problem for line in lines):
             return None
         return {line.setting.name: line.value for line in lines}
@@ -210,6 +218,8 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         self._show_state()
 
     def _show_state(self) -> None:
+        if not self.display:  # the page is being turned
+            return
         state = self.query_one(".state", Static)
         key, values = self._state
         words = self.t(key, **values) if self._problem is None else clean(self.say(self._problem))
@@ -237,6 +247,8 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
 
     def relabel(self) -> None:
         """Speak again."""
+        if not self.display:
+            return
         experiment = self.experiment
         mark = ">" if self.ascii_only else "▶"
         title = self.say(experiment.title) if experiment else self.experiment_name
@@ -287,7 +299,7 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
             return
         self.query_one(BudgetLine).current = budget
         values = values_of(self.experiment, budget, self._given)
-        for line in self.query(ParameterLine):
+        for line in self._parameters():
             line.set_value(values[line.setting.name])
         self._show_cost()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from rich.style import Style
@@ -18,6 +19,8 @@ from minimind_tui.widgets.painted import Painted, Row, StyleKey
 _SLIDER_CELLS = 20
 _VALUE_CELLS = 9
 _LONGEST_NAME = 34
+_WIDE_RANGE = 1000
+"""From this ratio of the bounds on the slider is logarithmic."""
 
 
 class ParameterLine(Painted, can_focus=True):
@@ -95,20 +98,46 @@ class ParameterLine(Painted, can_focus=True):
             place = self._options.index(self.value) + direction
             self._put(self._options[max(0, min(len(self._options) - 1, place))])
         elif isinstance(self.value, (int, float)):
-            step = 1 if self.setting.type is int else self._range() / 20
-            self._put(self.value + direction * step)
+            self._go(direction, 1 if self.setting.type is int else self._range() / 20, 1 / 20)
 
     def action_leap(self, direction: int) -> None:
         """A tenth of the range in that direction."""
         if self._options:
             self.action_step(direction)
         elif isinstance(self.value, (int, float)):
-            step = max(1, round(self._range() / 10)) if self.setting.type is int else self._range() / 10
-            self._put(self.value + direction * step)
+            tenth = self._range() / 10
+            self._go(direction, max(1, round(tenth)) if self.setting.type is int else tenth, 1 / 10)
+
+    def _go(self, direction: int, step: float, share: float) -> None:
+        """By `step`, or on a logarithmic slider by `share` of its length, and at least by one where values are whole."""
+        value = float(self.value)
+        there = self._at(self._share() + direction * share) if self._is_logarithmic else value + direction * step
+        if self.setting.type is int and abs(there - value) < 1:
+            there = value + direction
+        self._put(there)
 
     def _range(self) -> float:
         low, high = self._bounds or (0.0, 20.0)
         return high - low
+
+    @property
+    def _is_logarithmic(self) -> bool:
+        low, high = self._bounds or (0.0, 0.0)
+        return low > 0 and high >= _WIDE_RANGE * low
+
+    def _share(self) -> float:
+        """Where the value lies on the slider, 0…1."""
+        low, high = self._bounds or (0.0, 0.0)
+        if high <= low:
+            return 0.0
+        value = float(self.value)
+        return math.log(value / low, high / low) if self._is_logarithmic else (value - low) / (high - low)
+
+    def _at(self, share: float) -> float:
+        """The value there; on a logarithmic slider to two digits."""
+        low, high = self._bounds or (0.0, 0.0)
+        share = min(1.0, max(0.0, share))
+        return float(f"{low * (high / low) ** share:.2g}") if self._is_logarithmic else low + (high - low) * share
 
     def action_erase(self) -> None:
         """Take the last typed character away."""
@@ -132,8 +161,7 @@ class ParameterLine(Painted, can_focus=True):
         bounds = self._bounds
         place = event.x - self._slider_start()
         if bounds is not None and 0 <= place < _SLIDER_CELLS:
-            low, high = bounds
-            self._put(low + (high - low) * place / (_SLIDER_CELLS - 1))
+            self._put(self._at(place / (_SLIDER_CELLS - 1)))
 
     def _type(self, text: str) -> None:
         self._typed = text
@@ -177,8 +205,7 @@ class ParameterLine(Painted, can_focus=True):
         row: Row = [(f"{name} ", "name"), (f"{less} ", "rest"), (value, style), (f" {more}  ", "rest")]
         if self._bounds is not None:
             low, high = self._bounds
-            share = (float(self.value) - low) / (high - low) if high > low else 0.0
-            place = round(share * (_SLIDER_CELLS - 1))
+            place = round(self._share() * (_SLIDER_CELLS - 1))
             line, knob = ("-", "o") if self.ascii_only else ("─", "●")
             slider = line * place + knob
             rest = line * (_SLIDER_CELLS - 1 - place)

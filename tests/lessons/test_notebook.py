@@ -32,7 +32,7 @@ def test_an_entry_tells_prediction_values_chart_and_claims(results: Results) -> 
         "`two_arms`: standard (steps 50, seeds 3, tied no), 12 s of computing",
         "- You said: 12 %\n- It was: 35 % ✗",
         "```text\nLoss\n* with 2   o without 3",
-        "- ✓ supported (3 seeds) a ends lower a = 2 b = 3",
+        "- ✓ supported (3 seeds): a ends lower (a = 2 b = 3)",
     ):
         assert words in entry.text
     text = notebook_file("normalization").read_text(encoding="utf-8")

@@ -96,7 +96,7 @@ def test_the_report_tells_everything_in_order(results: Results, language: Langua
         "zh": (
             "两组对比\n哪个更低？", "标准（步数 50, 种子数 3, 绑定 否），计算用时 12 秒", "唯一的不同", "norm: on → off",
             "损失\n", "图\n", "b␛[31m", "两条直线。", "你的预测：12 %\n实际结果：35 % ✗",
-            "✓ 成立 （3 个种子）  a 更低\n    a = 2  b = 3", "≈ 无法判定  没人知道",
+            "✓ 成立（3 个种子）  a 更低\n    a = 2  b = 3", "≈ 无法判定  没人知道",
         ),
     }[language]  # fmt: skip
     places = [told.find(words) for words in expected]

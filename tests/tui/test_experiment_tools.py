@@ -17,7 +17,7 @@ from lessons.recorded import Recording
 from lessons.results import Collector, Results
 from minimind import paths
 from minimind.events import Claim, Event, Language, Scalars, Text
-from minimind.experiment import Experiment, Number, Parameter, experiment
+from minimind.experiment import Experiment, Number, Parameter, Setting, experiment
 from minimind_tui.lab import is_busy
 from minimind_tui.widgets.budget_line import BudgetLine
 from minimind_tui.widgets.experiment_pane import ExperimentPane
@@ -308,3 +308,34 @@ async def test_what_cannot_be_written_is_told(counter: Experiment) -> None:
         await reader.press("x")
         await until_told(reader.pilot, "results.jsonl: not saved")
         assert pane.results is not None
+
+
+def line_of(value: float, low: float, high: float, *, whole: bool = False) -> ParameterLine:
+    kind = int if whole else float
+    return ParameterLine(Setting("x", kind, kind(value), Parameter(Text("x", "x"), low, high)), kind(value))
+
+
+def test_a_wide_range_is_stepped_by_factors() -> None:
+    line = line_of(0.001, 1e-5, 0.1)
+    assert line._share() == pytest.approx(0.5)
+    line.action_step(1)
+    assert line.value == pytest.approx(0.0016)
+    line.action_leap(-1)
+    assert line.value == pytest.approx(0.00064)
+    for _ in range(30):
+        line.action_step(1)
+    assert line.value == 0.1
+    whole = line_of(1, 1, 5000, whole=True)
+    values = []
+    for _ in range(20):
+        whole.action_step(1)
+        values.append(whole.value)
+    assert values[:4] == [2, 3, 5, 8]
+    assert values[-1] == 5000
+    whole.action_step(-1)
+    assert whole.value == 3300
+    narrow = line_of(10, 0, 20, whole=True)
+    narrow.action_step(1)
+    assert narrow.value == 11
+    narrow.action_leap(-1)
+    assert narrow.value == 9

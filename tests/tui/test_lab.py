@@ -143,3 +143,45 @@ def test_an_experiment_that_brings_torch_leaves_the_window_a_core(monkeypatch: p
     run.start()
     assert run.join(10)
     assert asked == [3]
+
+
+def test_a_paused_run_waits_and_goes_step_by_step() -> None:
+    def work() -> Iterator[Event]:
+        for x in range(100):
+            yield Progress(x, 100)
+            yield Scalars(x, {"y": 0.0})
+
+    def waiting(run: Lab) -> bool:
+        for _ in range(500):
+            if run.is_waiting:
+                return True
+            time.sleep(0.01)
+        return False
+
+    inbox = Inbox()
+    run = Lab(work, inbox)
+    run.step()
+    run.pause()
+    run.start()
+    assert waiting(run)
+    assert len([event for event in inbox.drain() if isinstance(event, Scalars)]) == 0
+    for x in range(3):
+        run.step()
+        assert waiting(run)
+        assert [event.x for event in inbox.drain() if isinstance(event, Scalars)] == [x]
+        time.sleep(0.02)
+        assert len(inbox) == 0
+    run.resume()
+    assert run.join(5)
+    assert (run.state, run.is_waiting) == ("finished", False)
+    assert len([event for event in inbox.drain() if isinstance(event, Scalars)]) == 97
+
+
+def test_a_paused_run_can_be_stopped() -> None:
+    run = Lab(lambda: points(10**9), Inbox())
+    run.pause()
+    run.start()
+    run.stop()
+    assert run.join(5)
+    assert run.state == "stopped"
+    assert run.seconds >= 0
