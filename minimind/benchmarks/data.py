@@ -19,8 +19,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from minimind.benchmarks.reference import EpochTimes, Reference, add_against
 from minimind.benchmarks.reference_driver import peak_memory
 from minimind.commands.output import Output
@@ -193,6 +191,8 @@ def measure_ours(file: Path, tokenizer: str, cache: Path, processes: int) -> dic
 
 def measure_plain(file: Path, tokenizer: str, cache: Path, _processes: int) -> dict[str, float]:
     """The same tokens by a loop over the lines, kept in a list and saved at the end."""
+    import numpy as np
+
     from minimind.data.tokenizer import Tokenizer
 
     loaded = Tokenizer.load(tokenizer or None)

@@ -25,6 +25,7 @@ from minimind.config import MODEL_PRESETS, PRESET_TOKENIZERS, SampleConfig
 from minimind.errors import UserError
 from minimind.events import Text
 from minimind.scale import forward_flops_per_token
+from minimind.startup import without_collecting
 
 if TYPE_CHECKING:
     import torch
@@ -200,8 +201,8 @@ def write_first_token(model: str) -> None:
     from minimind.hardware import wait_without_spinning
 
     wait_without_spinning()
-    from minimind.inference.engine import Engine
-
+    with without_collecting():
+        from minimind.inference.engine import Engine
     imported = time.monotonic()
     engine = Engine.open(model)
     opened = time.monotonic()

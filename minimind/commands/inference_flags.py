@@ -12,6 +12,7 @@ from minimind.config import EngineConfig, SampleConfig
 from minimind.declaration import add_flags, given_flags
 from minimind.errors import UserError
 from minimind.events import Text
+from minimind.startup import without_collecting
 
 if TYPE_CHECKING:
     from minimind.inference.engine import Engine
@@ -41,7 +42,8 @@ def open_engine(arguments: argparse.Namespace, output: Output) -> tuple[Engine, 
     from minimind.hardware import wait_without_spinning
 
     wait_without_spinning()
-    from minimind.inference.engine import Engine
+    with without_collecting():
+        from minimind.inference.engine import Engine
     from minimind.inference.speculative import DraftModel, PromptLookup
 
     engine = Engine.open(arguments.path, device=arguments.device, dtype=running.dtype)

@@ -11,10 +11,12 @@
 
 enum { OTHER, LETTER, NUMBER, SPACE };
 enum { PLACE_BITS = 12, LONGEST_PIECE = 1 << PLACE_BITS, MOST_MERGES = (1 << 20) - 1 };
-enum { KEPT_BYTES = 24, KEPT_IDS = 8, KEPT_PIECES = 1 << 14, LANES = 16 };
+enum { KEPT_BYTES = 24, KEPT_IDS = 8, KEPT_PIECES = 1 << 14, LANES = 16, WAYS = 4 };
 #define NO_MERGE UINT32_MAX
 
-typedef struct { uint32_t left, right, rank; } Merge; /* an empty slot has rank NO_MERGE */
+/* Four merges side by side, looked at without a branch; an empty place has rank NO_MERGE. A full one goes on in the
+   next. */
+typedef struct { uint64_t pairs[WAYS]; uint32_t ranks[WAYS]; } Bucket;
 typedef struct { uint8_t bytes[KEPT_BYTES]; uint32_t ids[KEPT_IDS]; uint8_t size, count; } Kept;
 
 typedef struct {
@@ -22,26 +24,44 @@ typedef struct {
     const uint32_t *byte_ids; /* [256] */
     uint32_t *byte_ranks;     /* [256][256]: of the merge of two bytes */
     uint32_t *results;        /* of each merge, by rank */
-    Merge *merges;
-    uint64_t slots;           /* of `merges`, a power of two */
+    Bucket *buckets;
+    uint64_t most;            /* number of the last bucket, 2^k - 1 */
     Kept *kept;               /* short pieces met before, [KEPT_PIECES] */
 } Encoder;
 
 static uint64_t scatter(uint64_t key) { key *= 0x9E3779B97F4A7C15u; return key ^ key >> 32; }
 
-static Merge *find(const Encoder *encoder, uint32_t left, uint32_t right) {
-    uint64_t slot = scatter((uint64_t)left << 32 | right) & (encoder->slots - 1);
-    Merge *merge = &encoder->merges[slot];
-    while (merge->rank != NO_MERGE && (merge->left != left || merge->right != right))
-        merge = &encoder->merges[slot = (slot + 1) & (encoder->slots - 1)];
-    return merge;
+static uint64_t pair_of(uint32_t left, uint32_t right) { return (uint64_t)left << 32 | right; }
+
+/* The rank of the merge of two ids; NO_MERGE where there is none. */
+static inline uint32_t rank_of(const Encoder *encoder, uint32_t left, uint32_t right) {
+    uint64_t pair = pair_of(left, right), at = scatter(pair);
+    for (;; at++) {
+        const Bucket *bucket = &encoder->buckets[at & encoder->most];
+        uint32_t rank = NO_MERGE;
+        for (int way = 0; way < WAYS; way++) rank = bucket->pairs[way] == pair ? bucket->ranks[way] : rank;
+        if (rank != NO_MERGE || bucket->ranks[WAYS - 1] == NO_MERGE) return rank;
+    }
+}
+
+static void put(Encoder *encoder, uint32_t left, uint32_t right, uint32_t rank) {
+    uint64_t pair = pair_of(left, right);
+    for (uint64_t at = scatter(pair);; at++) {
+        Bucket *bucket = &encoder->buckets[at & encoder->most];
+        for (int way = 0; way < WAYS; way++)
+            if (bucket->ranks[way] == NO_MERGE || bucket->pairs[way] == pair) {
+                bucket->pairs[way] = pair;
+                bucket->ranks[way] = rank;
+                return;
+            }
+    }
 }
 
 void encoder_free(Encoder *encoder) {
     if (!encoder) return;
     free(encoder->byte_ranks);
     free(encoder->results);
-    free(encoder->merges);
+    free(encoder->buckets);
     free(encoder->kept);
     free(encoder);
 }
@@ -53,24 +73,24 @@ Encoder *encoder_new(const uint8_t *classes, const uint32_t *byte_ids, const uin
     if (!encoder) return NULL;
     encoder->classes = classes;
     encoder->byte_ids = byte_ids;
-    for (encoder->slots = 1024; encoder->slots < 2 * (uint64_t)count;) encoder->slots *= 2;
+    for (encoder->most = 255; encoder->most < (uint64_t)count;) encoder->most = 2 * encoder->most + 1;
     encoder->byte_ranks = malloc(256 * 256 * sizeof *encoder->byte_ranks);
     encoder->results = malloc((count + 1) * sizeof *encoder->results);
-    encoder->merges = malloc(encoder->slots * sizeof *encoder->merges);
+    encoder->buckets = malloc((encoder->most + 1) * sizeof *encoder->buckets);
     encoder->kept = calloc(KEPT_PIECES, sizeof *encoder->kept);
-    if (!encoder->byte_ranks || !encoder->results || !encoder->merges || !encoder->kept) {
+    if (!encoder->byte_ranks || !encoder->results || !encoder->buckets || !encoder->kept) {
         encoder_free(encoder);
         return NULL;
     }
-    for (uint64_t slot = 0; slot < encoder->slots; slot++) encoder->merges[slot].rank = NO_MERGE;
+    memset(encoder->buckets, 0xFF, (encoder->most + 1) * sizeof *encoder->buckets);
     for (int64_t rank = 0; rank < count; rank++) {
         const uint32_t *triple = triples + 3 * rank;
-        *find(encoder, triple[0], triple[1]) = (Merge){triple[0], triple[1], (uint32_t)rank};
+        put(encoder, triple[0], triple[1], (uint32_t)rank);
         encoder->results[rank] = triple[2];
     }
     for (int left = 0; left < 256; left++)
         for (int right = 0; right < 256; right++)
-            encoder->byte_ranks[left << 8 | right] = find(encoder, byte_ids[left], byte_ids[right])->rank;
+            encoder->byte_ranks[left << 8 | right] = rank_of(encoder, byte_ids[left], byte_ids[right]);
     return encoder;
 }
 
@@ -141,9 +161,9 @@ static int64_t join(Encoder *encoder, const uint8_t *text, int64_t size, uint32_
         keys[gone] = keys[at] = NO_MERGE;
         if (next < end) {
             before[next] = (int16_t)at;
-            keys[at] = key(find(encoder, ids[at], ids[next])->rank, at);
+            keys[at] = key(rank_of(encoder, ids[at], ids[next]), at);
         }
-        if (last >= 0) keys[last] = key(find(encoder, ids[last], ids[at])->rank, last);
+        if (last >= 0) keys[last] = key(rank_of(encoder, ids[last], ids[at]), last);
     }
     int64_t count = 0;
     for (int32_t i = 0; i < end; i = after[i]) ids[count++] = ids[i];

@@ -43,6 +43,7 @@ from minimind.events import Text
 from minimind.hardware import wait_without_spinning
 from minimind.inference.messages import check_messages
 from minimind.safe_text import clean_line
+from minimind.startup import without_collecting
 
 if TYPE_CHECKING:
     from minimind.inference.engine import Engine
@@ -188,7 +189,8 @@ class Worker:
             os._exit(0)
 
     def _open(self, path: str) -> None:
-        from minimind.inference.engine import Engine
+        with without_collecting():
+            from minimind.inference.engine import Engine
 
         engine = self._engine = Engine.open(path, dtype=self._dtype)
         weight = engine.model.lm_head.weight
