@@ -38,7 +38,7 @@ FULL_SIZE: dict[str, Any] = {"num_hidden_layers": 8, "num_attention_heads": 8, "
         "steps": Parameter(Text("training steps", "训练步数"), low=10, high=2000),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"seeds": 1, "steps": 220},
+    quick={"seeds": 1, "steps": 200},
     deep={"seeds": 5, "steps": 1500},
     smoke={"seeds": 1, "steps": 10},
     predict=Text(

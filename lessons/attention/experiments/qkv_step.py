@@ -7,18 +7,22 @@ a key answers with the second, a value hands over the first: "what followed this
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from minimind.events import Claim, Event, Heatmap, Note, Table, Text
+from minimind.events import Claim, Event, Heatmap, Note, Progress, Table, Text
 from minimind.experiment import Parameter, experiment
 from minimind.lab.attention import weights_picture
 from minimind.model.transformer import causal_mask
 
 STRENGTH = 3.0
 """The size of a symbol's vector: a match scores STRENGTH², anything else 0."""
+STEPS = 6
+MOMENT = 0.04
+"""Seconds; a stop or a pause is noticed after this long."""
 SENTENCES = ("A1B2C3B", "A1B2A3A", "茶热冰冷茶")
 
 
@@ -32,8 +36,10 @@ SENTENCES = ("A1B2C3B", "A1B2A3A", "茶热冰冷茶")
         "temperature": Parameter(Text("temperature", "温度"), low=0.05, high=10.0),
         "causal": Parameter(Text("causal mask", "因果掩码")),
         "scaled": Parameter(Text("divide by √d", "除以 √d")),
+        "seconds": Parameter(Text("seconds a step", "每步停几秒"), low=0.0, high=5.0),
     },
     quick={},
+    smoke={"seconds": 0.0},
     predict=Text(
         "A1B2C3B: the last token asks what followed B last time. How much of what it gets is the 2?",
         "A1B2C3B：最后一个词元问：上次 B 后面是什么？它得到的内容里，2 占多少？",
@@ -46,7 +52,7 @@ SENTENCES = ("A1B2C3B", "A1B2A3A", "茶热冰冷茶")
     ),
 )
 def qkv_step(
-    tokens: str = "A1B2C3B", temperature: float = 1.0, causal: bool = True, scaled: bool = True
+    tokens: str = "A1B2C3B", temperature: float = 1.0, causal: bool = True, scaled: bool = True, seconds: float = 0.8
 ) -> Iterator[Event]:
     """Show queries, keys, scores, weights and the result, one matrix at a time."""
     names = sorted(set(tokens))
@@ -57,20 +63,41 @@ def qkv_step(
     take_symbol, take_before = torch.eye(size)[:, : len(names)], torch.eye(size)[:, len(names) :]  # 2 × [hidden, head]
     queries, keys, values = x @ take_symbol, x @ take_before, x @ take_symbol / STRENGTH  # 3 × [time, head]
 
+    pause = _Pause(seconds)
     yield _matrix("queries", queries, tokens, names, Text("1. Queries: which symbol am I?", "1. 查询：我是哪个符号？"))
+    yield from pause.next()
     yield _matrix("keys", keys, tokens, names, Text("2. Keys: which one stands before me?", "2. 键：我前面是哪个？"))
+    yield from pause.next()
     yield _matrix("values", values, tokens, names, Text("3. Values: what I hand over", "3. 值：我交出什么"))
     divisor = math.sqrt(len(names)) if scaled else 1.0
     scores = queries @ keys.T / divisor / temperature  # [time, time]
+    yield from pause.next()
     yield _matrix("scores", scores, tokens, tokens, Text("4. Scores: query · key", "4. 分数：查询 · 键"))
     weights = attend(scores, causal)  # [time, time]
+    yield from pause.next()
     yield weights_picture(
         "weights", weights, tuple(tokens), Text("5. Weights: softmax of each row", "5. 权重：逐行 softmax")
     )
     result = weights @ values  # [time, head]
+    yield from pause.next()
     yield _matrix("result", result, tokens, names, Text("6. Result: weights · values", "6. 结果：权重 · 值"))
     yield _last_row(tokens, scores, weights)
     yield from _claims(tokens, queries @ keys.T, divisor, weights, temperature, causal)
+
+
+class _Pause:
+    """Leaves a person time to look between the steps; `next` waits and tells how far the whole is."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.step = 0
+
+    def next(self) -> Iterator[Event]:
+        self.step += 1
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end:
+            time.sleep(MOMENT)
+            yield Progress(self.step, STEPS)
 
 
 def attend(scores: Tensor, causal: bool) -> Tensor:

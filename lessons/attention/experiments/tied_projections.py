@@ -24,7 +24,7 @@ from minimind.model.variants.attention import Tie, tie_projections
 
 ARMS: dict[str, Tie] = {"separate": "separate", "Q = K": "query_key", "K = V": "key_value", "all": "all"}
 TIME, BATCH = 32, 8
-SAID_STEPS = 200
+SAID_STEPS = 180
 """With fewer steps copying may not have begun: comparisons stay undecided."""
 
 
@@ -39,7 +39,7 @@ SAID_STEPS = 200
         "text": Parameter(Text("also train on text", "再在文本上训练")),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"seeds": 1, "steps": 240, "text": False},
+    quick={"seeds": 1, "steps": 200, "text": False},
     deep={"seeds": 5, "steps": 1200},
     smoke={"seeds": 1, "steps": 10},
     predict=Text(
@@ -60,7 +60,7 @@ SAID_STEPS = 200
         "all": Text("all one", "全共用"),
     },
 )
-def tied_projections(steps: int = 260, text: bool = True, seeds: int = 3) -> Iterator[Event]:
+def tied_projections(steps: int = 240, text: bool = True, seeds: int = 3) -> Iterator[Event]:
     """Train each tying on copying and then on text; measure how much weight positions put on themselves."""
     task = Induction(longest=16, shortest=4)
     copying = [_copying_arm(name, task) for name in ARMS]
@@ -133,7 +133,7 @@ def _on_text(steps: int, seeds: int) -> Iterator[Event]:
 
 def _claims(copied: Results, untrained: dict[str, float], said: bool) -> Iterator[Event]:
     separate, query_key, key_value, every = (copied.of(name) for name in ARMS)
-    works = {name: copied.mean(name) > 0.8 for name in ARMS}
+    works = {name: copied.mean(name) > 0.5 for name in ARMS}
     choices = {(True, True): 0, (False, True): 1, (True, False): 2, (False, False): 3}
     yield Claim(
         "prediction",
@@ -154,9 +154,12 @@ def _claims(copied: Results, untrained: dict[str, float], said: bool) -> Iterato
     )
     yield Claim(
         "keys_may_be_values",
-        Text("With K = V it is learnt", "K = V 时学得会"),
+        Text(
+            "With K = V it is learnt: more than half is right, mostly nearly all",
+            "K = V 时学得会：答对一半以上，多半几乎全对",
+        ),
         means(key_value=key_value),
-        agree([value > 0.8 for value in key_value]) if said else None,
+        agree([value > 0.5 for value in key_value]) if said else None,
     )
     yield Claim(
         "each_looks_at_itself",

@@ -132,7 +132,9 @@ def install(model: MiniMind, part: Part) -> None:
     """Let the model's attention turn its scores into weights by `part`."""
 
     def mix(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        open_mask = mask | ~causal_mask(*mask.shape[-2:], device=mask.device)  # what the part itself must hide stays
+        open_mask = mask | ~causal_mask(
+            mask.shape[-2], mask.shape[-1], mask.device
+        )  # what the part itself must hide stays
         return part(allowed_scores(queries, keys, open_mask)) @ values  # [batch, heads, time, head]
 
     install_core(model, mix)

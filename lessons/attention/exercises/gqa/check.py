@@ -73,7 +73,9 @@ def queries_dropped(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor)
 
 def queries_averaged(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
     times = queries.shape[1] // keys.shape[1]
-    grouped = queries.unflatten(1, (keys.shape[1], times)).mean(2)  # [batch, groups, time, head]
+    grouped = queries.view(len(queries), keys.shape[1], times, *queries.shape[2:]).mean(
+        2
+    )  # [batch, groups, time, head]
     return in_place(mix(grouped, keys, values, mask), times)
 
 
@@ -84,7 +86,8 @@ def queries_repeated(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor
 
 def run(part: Part, case: Case) -> Tensor:
     """Call the part with the case's four tensors."""
-    return part(*(case.inputs[name] for name in ("queries", "keys", "values", "mask")))
+    queries, keys, values, mask = (case.inputs[name] for name in ("queries", "keys", "values", "mask"))
+    return part(queries, keys, values, mask)
 
 
 def cases(generator: torch.Generator) -> list[Case]:

@@ -34,7 +34,7 @@ def turned_by_head(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 def into_heads(x: Tensor, head: int) -> Tensor:
     """[batch, time, hidden] to [batch, heads, time, head]."""
-    return x.unflatten(-1, (-1, head)).transpose(1, 2)
+    return x.view(*x.shape[:2], -1, head).transpose(1, 2)
 
 
 def into_heads_by_view(x: Tensor, head: int) -> Tensor:
@@ -182,6 +182,8 @@ def install(model: MiniMind, part: Any) -> None:
             return result
 
     def factory(old: nn.Module) -> nn.Module:
+        if not isinstance(old, Attention):
+            raise UserError("this model's attention is not ours", "这个模型的注意力不是我们的")
         size = old.head_size
         new = Adapted(old.q_proj.in_features, old.q_proj.out_features // size, old.k_proj.out_features // size)
         for name, norm in (("q_proj", old.q_norm), ("k_proj", old.k_norm)):
@@ -195,7 +197,7 @@ def install(model: MiniMind, part: Any) -> None:
 
 def _normalised(norm: nn.Module, size: int) -> Callable[[nn.Module, Any, Tensor], Tensor]:
     def hook(_module: nn.Module, _inputs: Any, projected: Tensor) -> Tensor:
-        normed: Tensor = norm(projected.unflatten(-1, (-1, size))).flatten(-2)  # [batch, time, heads · head]
+        normed: Tensor = norm(projected.view(*projected.shape[:2], -1, size)).flatten(-2)  # [batch, time, heads · head]
         return normed
 
     return hook

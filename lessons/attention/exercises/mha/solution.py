@@ -32,5 +32,6 @@ class MultiHeadAttention(nn.Module):
         scores = queries @ keys.transpose(-2, -1) / self.head**0.5  # [batch, heads, time, time]
         future = torch.ones(time, time, dtype=torch.bool).triu(1)  # [time, time]
         mixed = scores.masked_fill(future, -torch.inf).softmax(-1) @ values  # [batch, heads, time, head]
-        return self.o_proj(mixed.transpose(1, 2).reshape(batch, time, -1))  # [batch, time, hidden]
+        result: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, time, -1))  # [batch, time, hidden]
+        return result
         # end hole

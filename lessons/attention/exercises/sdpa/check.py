@@ -82,7 +82,8 @@ def unchanged(queries: Tensor, _keys: Tensor, _values: Tensor, _mask: Tensor) ->
 
 def run(part: Part, case: Case) -> Tensor:
     """Call the part with the case's four tensors."""
-    return part(*(case.inputs[name] for name in ("queries", "keys", "values", "mask")))
+    queries, keys, values, mask = (case.inputs[name] for name in ("queries", "keys", "values", "mask"))
+    return part(queries, keys, values, mask)
 
 
 def cases(generator: torch.Generator) -> list[Case]:
@@ -114,10 +115,10 @@ def averages_equal_values(part: Part, generator: torch.Generator) -> bool:
 
 def keeps_its_inputs(part: Part, generator: torch.Generator) -> bool:
     """Nothing is changed in place."""
-    tensors = [torch.randn(1, 2, 4, 8, generator=generator) for _ in range(3)]  # 3 × [batch, heads, time, head]
-    before = [tensor.clone() for tensor in tensors]
-    part(*tensors, causal_mask(4, 4))
-    return all(torch.equal(a, b) for a, b in zip(tensors, before, strict=True))
+    tensors = torch.randn(3, 1, 2, 4, 8, generator=generator)  # [3, batch, heads, time, head]
+    before = tensors.clone()  # [3, batch, heads, time, head]
+    part(tensors[0], tensors[1], tensors[2], causal_mask(4, 4))
+    return torch.equal(tensors, before)
 
 
 CHECK = Check(

@@ -13,7 +13,7 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Te
     # 1. scores: every query with every key, divided by the root of head
     # 2. -infinity where the mask is False
     # 3. softmax over the keys, then the weighted sum of the values
-    scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5  # [batch, heads, time, length]
+    scores: Tensor = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5  # [batch, heads, time, length]
     scores = scores.masked_fill(~mask, -torch.inf)  # [batch, heads, time, length]
     return scores.softmax(-1) @ values  # [batch, heads, time, head]
     # end hole

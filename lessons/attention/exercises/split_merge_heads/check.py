@@ -146,9 +146,8 @@ class OwnHeadsAttention(Attention):
 
 def install(model: MiniMind, part: Part) -> None:
     """Let every attention of the model cut and join its heads by `part`."""
-    attentions(model)
-    for block in model.model.layers:
-        own = recast(block.self_attn, OwnHeadsAttention)
+    for block, old in zip(model.model.layers, attentions(model), strict=True):
+        own = recast(old, OwnHeadsAttention)
         own.part = part
         block.self_attn = own
 
