@@ -16,7 +16,7 @@ from minimind.events import Claim, Event, Heatmap, Level, Progress, Scalars, Tab
 from minimind.experiment import Number, Parameter, experiment
 from minimind.model.transformer import rotary_frequencies
 
-PERIODS = (10.0, 7.0)
+PERIODS = (10, 7)
 """Of the two clocks with one hand and with two, in positions."""
 FAR = 20_000
 DRAWN_DISTANCES, DRAWN_POSITIONS, DRAWN_PAIRS = 160, 40, 12
@@ -140,11 +140,11 @@ def _claims(apart: dict[str, Tensor], frequencies: Tensor, base: float, trained:
     yield Claim(
         "few_hands_repeat",
         Text(
-            "One hand repeats after its period, two after the product of theirs",
-            "一根指针转满一圈就重复，两根在两个周期之积处重复",
+            "One hand repeats after its period, two after the least common multiple of theirs",
+            "一根指针转满一圈就重复，两根在两个周期的最小公倍数处重复",
         ),
         {"one": one, "two": two},
-        one == PERIODS[0] and two == PERIODS[0] * PERIODS[1],
+        one == PERIODS[0] and two == math.lcm(*PERIODS),
     )
     nearest = int(apart["rope"].argmin()) + 1
     yield Claim(
