@@ -45,7 +45,7 @@ def test_what_was_replaced_is_forgotten_and_progress_too(results: Results) -> No
 
 
 def test_charts_hold_curves_levels_and_bands(results: Results) -> None:
-    (chart,) = results.charts().values()
+    (chart,) = results.charts.values()
     assert (chart.name, chart.axis, list(chart.curves)) == ("loss", "step", ["a", "b"])
     assert chart.curves["a"].ys[-1] == pytest.approx(2.0)
     assert chart.levels == {"floor": 1.0}
@@ -54,7 +54,7 @@ def test_charts_hold_curves_levels_and_bands(results: Results) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_chart_as_text(results: Results, language: Language) -> None:
-    rows = draw_chart(results.charts()["loss"], two_arms.names, language)
+    rows = draw_chart(results.charts["loss"], two_arms.names, language)
     assert max(map(cell_width, rows)) <= 76
     with_name, without = ("with 2", "without 3") if language == "en" else ("有 2", "无 3")
     assert f"* {with_name}   o {without}" in rows[1]

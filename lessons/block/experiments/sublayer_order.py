@@ -35,7 +35,7 @@ SAID_STEPS = 200
         "rate": Parameter(Text("learning rate", "学习率"), choices=(0.001, 0.003, 0.01)),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"seeds": 1, "steps": 260},
+    quick={"seeds": 1, "steps": 225},
     deep={"seeds": 5, "steps": 1600},
     smoke={"seeds": 1, "steps": 5, "layers": 2},
     predict=Text(
