@@ -7,6 +7,7 @@ Every function changes `model` in place. Parameters that stay keep their names a
     positions      no positions, learned ones, sinusoids, ALiBi in place of the rotation
     rotation       somebody else's function in place of the rotation
     attention      no causal mask, no scaling, shared projections
+    cores          a function in place of what attention computes
     feed_forward   other activations and widths, or none
     blocks         no residual connection, another order, norms elsewhere, a part left out
     arrangement    which of these go together

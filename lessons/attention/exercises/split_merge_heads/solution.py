@@ -8,19 +8,23 @@ class Heads:
         self.heads = heads
 
     def split(self, x: Tensor) -> Tensor:
-        """Cut `x` [batch, time, hidden] into [batch, heads, time, head]: head h gets the h-th slice of hidden."""
+        """[batch, time, hidden] to [batch, heads, time, head].
+
+        Head h gets the h-th slice of hidden.
+        """
         # hole: return x
-        # 1. cut the last axis in two: [batch, time, heads, head]
+        # 1. cut the last axis: [batch, time, heads, head]
         # 2. bring heads before time
         batch, time, hidden = x.shape
-        return x.view(batch, time, self.heads, hidden // self.heads).transpose(1, 2)  # [batch, heads, time, head]
+        cut = x.view(batch, time, self.heads, hidden // self.heads)
+        return cut.transpose(1, 2)  # [batch, heads, time, head]
         # end hole
 
     def merge(self, x: Tensor) -> Tensor:
-        """The inverse: `x` [batch, heads, time, head] to [batch, time, hidden]."""
+        """[batch, heads, time, head] to [batch, time, hidden]."""
         # hole: return x
         # 1. time before heads again
         # 2. the last two axes become one
         batch, _, time, _ = x.shape
-        return x.transpose(1, 2).reshape(batch, time, -1)  # [batch, time, hidden]
+        return x.transpose(1, 2).reshape(batch, time, -1)
         # end hole
