@@ -127,11 +127,7 @@ def _last_loss(model: MiniMind, windows: Tensor, answers: Tensor) -> float:
 def _claims(results: Results, steps: int, seeds: int) -> Iterator[Event]:
     said = steps >= SAID_STEPS
     measured = means(**{kind: results.of(kind) for kind in ARMS})
-    behind_added = measured["none"] - min(measured[kind] for kind in ADDED)
-    behind = measured["none"] - max(measured["rotary"], measured["alibi"])
-    choice = 3 if behind < -NOTABLE else 2 if behind < NOTABLE else 1 if behind_added < NOTABLE else 0
-    heard = Text(f"without any: {measured['none']:.2f} nats a byte", f"什么都不加：{measured['none']:.2f} nats/字节")
-    yield Claim("prediction", heard, {"choice": choice}, True)
+    yield _prediction(measured)
     lower = [
         is_lower(results.of(kind), results.of(other)) for kind in ("rotary", "alibi") for other in ("none", *ADDED)
     ]
@@ -185,6 +181,15 @@ def _claims(results: Results, steps: int, seeds: int) -> Iterator[Event]:
         },
         agree([value < uniform_loss() for kind in ARMS for value in results.of(kind)]),
     )
+
+
+def _prediction(measured: dict[str, float]) -> Claim:
+    """Where the network without positions stands among the others."""
+    behind_added = measured["none"] - min(measured[kind] for kind in ADDED)
+    behind = measured["none"] - max(measured["rotary"], measured["alibi"])
+    choice = 3 if behind < -NOTABLE else 2 if behind < NOTABLE else 1 if behind_added < NOTABLE else 0
+    heard = Text(f"without any: {measured['none']:.2f} nats a byte", f"什么都不加：{measured['none']:.2f} nats/字节")
+    return Claim("prediction", heard, {"choice": choice}, True)
 
 
 def _pairs(results: Results, kind: str) -> list[tuple[float, float]]:
