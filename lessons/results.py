@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from minimind.events import Band, Claim, Event, Heatmap, Level, Mark, Progress, Scalars, Table
 from minimind.experiment import Value
@@ -32,6 +33,7 @@ class Results:
         """The claims in their order."""
         return tuple(event for event in self.events if isinstance(event, Claim))
 
+    @cached_property
     def charts(self) -> dict[str, Chart]:
         """The charts by name, in the order in which they began."""
         return charts_of(self.events)

@@ -79,7 +79,7 @@ class Lab:
 
     def _wake(self) -> None:
         self.is_waiting = False  # at once, so that nobody takes the run for one at rest before the thread wakes
-        self._gate.notify()
+        self._gate.notify_all()
 
     def _hold(self, event: Event) -> None:
         """Wait while the run is paused, but for the steps that were asked for."""

@@ -27,6 +27,7 @@ from lessons.pages import (
     QuizBlock,
     RunBlock,
 )
+from lessons.recorded import placeholder_names
 from minimind.events import Text
 from minimind.safe_text import clean_line
 from minimind_tui.lesson_record import LessonRecord
@@ -137,6 +138,17 @@ class LessonScreen(MiniMindScreen):
         """Something was read, answered, run or passed."""
         if self._shown_page is not None:
             self._say_end()
+            self.run_worker(self._fill_again(), group="fill", exclusive=True)
+
+    async def _fill_again(self) -> None:
+        """Numbers and sentences that one's own run has just changed."""
+        for block, widget in self._shown:
+            if (
+                isinstance(block, MarkdownBlock)
+                and isinstance(widget, LessonMarkdown)
+                and placeholder_names(block.text)
+            ):
+                await widget.show(self._prose(block))
 
     def _not_saved(self, problem: Text) -> None:
         # Called on the saving thread, for which the window may be waiting: post, do not wait.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -15,6 +15,7 @@ from textual.widgets import Static
 from lessons.notebook import Entry, add_note, notebook_file, read_entries
 from minimind.errors import UserError
 from minimind.safe_text import clean_line
+from minimind_tui.rows import width_of
 from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.screens.note import NoteDialog
 from minimind_tui.widgets.lesson_markdown import LessonMarkdown
@@ -76,7 +77,19 @@ class NotebookScreen(MiniMindScreen):
             self.t("notebook.empty") if entry is None else f"{self._number + 1}/{len(self._entries)} · {entry.title}"
         )
         self.query_one(".heading", Static).update(Content(clean_line(heading)))
-        self.query_one("#where", Static).update(Content(clean_line(str(notebook_file(self._slug)))))
+        self.query_one("#where", Static).update(Content(self._file()))
+
+    def _file(self) -> str:
+        """Where the notebook is; of a path too long for the row its end."""
+        path, room = clean_line(str(notebook_file(self._slug))), max(2, self.size.width - 2)
+        while width_of(path) > room:
+            path = f"…{path[2:]}"
+        return path
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the path into the row."""
+        super().on_resize(event)
+        self.relabel()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No entry before the first, none after the last."""

@@ -81,6 +81,7 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         self.results: Results | None = None
         """What is drawn: of a run that ended, or was kept."""
         self._is_looking = False
+        self._picked: Budget = "standard"
         self._state: tuple[str, dict[str, object]] = ("lesson.experiment.loading", {})
         self._problem: Text | None = None
         self._timer: Timer | None = None
@@ -199,7 +200,7 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
             case "anew":
                 return has_results and self._can_run
             case "budget":
-                return self.experiment is not None and not self.is_running
+                return self.experiment is not None
             case "export" | "note":
                 return has_results
             case "overlay":
@@ -240,7 +241,7 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         if self.experiment is None or values is None:
             return
         names = budgets_of(self.experiment, values, self._given)
-        current = line.current if line.current in names else names[-1] if names else None
+        current = self._picked if self._picked in names else names[-1] if names else None
         seconds = expected_seconds(self.experiment, values, self._record.lesson.recordings.get(self.experiment_name))
         said = "" if seconds is None else self.t("lesson.budget.cost", time=said_seconds(seconds, self.language))
         line.tell(current, said)
@@ -295,9 +296,9 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
 
     def _set_budget(self, budget: Budget) -> None:
         """Set the parameters to those of `budget`, but for what the page sets."""
-        if self.experiment is None or self.is_running:
+        if self.experiment is None:
             return
-        self.query_one(BudgetLine).current = budget
+        self._picked = budget
         values = values_of(self.experiment, budget, self._given)
         for line in self._parameters():
             line.set_value(values[line.setting.name])

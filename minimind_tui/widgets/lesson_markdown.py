@@ -107,6 +107,11 @@ class LessonMarkdown(Markdown):
     def __init__(self, source: str = "", *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(clean(source), id=id, classes=classes, parser_factory=make_parser, open_links=False)
 
+    async def show(self, source: str) -> None:
+        """Show `source`; nothing happens where it is there already."""
+        if clean(source) != self.source:
+            await self.update(clean(source))
+
     def unhandled_token(self, token: Token) -> MarkdownBlock | None:
         """Formulas that stand alone."""
         return FormulaBlock(self, token) if token.type in {"math_block", "math_block_label"} else None

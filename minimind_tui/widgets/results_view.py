@@ -45,7 +45,7 @@ class ResultsView(Speaker, Vertical):
         """Forget what is drawn; `results` (maybe empty so far) have come after `other`."""
         self._values = dict(results.values)
         self._other = other
-        self.has_other_run = other is not None and bool(other.charts())
+        self.has_other_run = other is not None and bool(other.charts)
         view = self.query_one(EventView)
         view.clear()
         self._apply()
@@ -63,7 +63,7 @@ class ResultsView(Speaker, Vertical):
 
     def _apply(self) -> None:
         shown = self.has_other_run and self.shows_other_run and self._other is not None
-        charts = self._other.charts() if shown and self._other is not None else {}
+        charts = self._other.charts if shown and self._other is not None else {}
         self.query_one(EventView).show_other_run(charts)
         self.query_one(Line).set_class(not shown, "-hidden")
         self.relabel()

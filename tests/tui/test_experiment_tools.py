@@ -35,7 +35,7 @@ pace = SimpleNamespace(seconds=0.0)
     title=Text("Counting", "计数"),
     question=Text("How far?", "数到多少？"),
     parameters={
-        "steps": Parameter(Text("steps", "步数"), low=1, high=5000),
+        "steps": Parameter(Text("steps", "步数"), low=1, high=500),
         "seeds": Parameter(Text("seeds", "种子数"), low=1, high=5),
     },
     quick={"steps": 4, "seeds": 1},
@@ -88,7 +88,7 @@ def values(pane: ExperimentPane) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", "steps"), ("zh", "步")])
-@pytest.mark.parametrize("size", [(80, 24), (40, 10)])
+@pytest.mark.parametrize("size", [(80, 24), (60, 16)])
 async def test_a_number_is_predicted_and_judged(
     counter: Experiment, language: Language, words: str, size: tuple[int, int]
 ) -> None:
@@ -177,7 +177,7 @@ async def test_a_run_pauses_steps_and_goes_on(counter: Experiment) -> None:
         pane = await ready(reader)
         pace.seconds = 0.02
         (steps, _) = pane.query(".parameters ParameterLine").results(ParameterLine)
-        steps.set_value(2000)
+        steps.set_value(500)
         await reader.press("r")
         await until(reader.pilot, lambda: points(pane) > 1)
         await reader.press("space")

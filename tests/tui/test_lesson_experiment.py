@@ -10,11 +10,13 @@ import pytest
 
 from lessons.catalogue import load_experiment
 from lessons.progress import Progress
+from lessons.recorded import Recording
 from minimind.events import Claim, Event, Scalars, Text
 from minimind.experiment import Experiment, Parameter, experiment
 from minimind_tui.lab import is_busy
 from minimind_tui.widgets.choice_list import ChoiceList
 from minimind_tui.widgets.experiment_pane import ExperimentPane
+from minimind_tui.widgets.lesson_markdown import LessonMarkdown
 from minimind_tui.widgets.line_chart import LineChart
 from minimind_tui.widgets.parameter_line import ParameterLine
 from tests.tui.driving import lines_of, until, until_shown
@@ -208,3 +210,19 @@ async def test_own_numbers_replace_the_recorded_ones() -> None:
         await until(reader.pilot, lambda: reader.screen.page.id == "precision")
         await reader.press("end")
         await until_shown(reader.pilot, "本页数字来自你自己的运行")
+
+
+async def test_the_prose_follows_a_run_on_its_page() -> None:
+    async with reading("precision", size=(100, 60)) as reader:
+        pane = await loaded(reader)
+        await predict(reader, "a")
+        lesson = reader.screen.lesson
+        await reader.press("r")
+        await until(reader.pilot, lambda: pane.results is not None, seconds=60)
+        assert pane.results is not None
+        claims = [
+            replace(claim, holds=False, measured={**claim.measured, "at_256": 77.0}) for claim in pane.results.claims
+        ]
+        own = Recording(lesson.recordings["half_precision_overflow"].values, tuple(claims))
+        reader.screen._record.change(lambda now: now.runs.__setitem__("half_precision_overflow", own))
+        await until(reader.pilot, lambda: any("77" in text.source for text in reader.screen.query(LessonMarkdown)))

@@ -24,7 +24,7 @@ def notebook() -> None:
 
 
 @pytest.mark.usefixtures("notebook")
-@pytest.mark.parametrize("size", [(80, 24), (40, 10)])
+@pytest.mark.parametrize("size", [(80, 24), (60, 16)])
 @pytest.mark.parametrize("language", ["en", "zh"])
 async def test_entries_are_read_newest_first(language: Language, size: tuple[int, int]) -> None:
     async with reading("question", language=language, size=size) as reader:
