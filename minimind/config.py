@@ -366,13 +366,13 @@ class EngineConfig(Config):
 
     dtype: str = setting(
         "auto",
-        "weights; int8 and int4 are smaller and faster on a CPU, and rounded",
-        "权重格式；int8 和 int4 更小，在 CPU 上更快，但有舍入",
+        "weights; int8, int4: faster on a CPU, rounded",
+        "权重格式；int8、int4 在 CPU 上更快，但有舍入",
         choices=("auto", "float32", "bfloat16", "int8", "int4"),
     )
     lookup: bool = setting(
         False,
-        "guess ahead from repeated text: faster, the same output",
+        "guess ahead from repeated text: faster",
         "从重复的文本中预猜后续：更快，输出不变",
     )
 

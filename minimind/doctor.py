@@ -20,6 +20,8 @@ from typing import Any, Literal
 
 from minimind import hardware, paths
 from minimind.events import Text
+from minimind.inference.native.build import STEP
+from minimind.native import found_compiler
 from minimind.safe_text import clean_line
 
 Level = Literal["ok", "warning", "error"]
@@ -66,6 +68,7 @@ def examine() -> Iterator[Finding]:
     yield from check_packages()
     yield check_clash()
     yield check_torch()
+    yield check_native()
     yield check_processor()
     yield check_memory()
     yield check_home()
@@ -170,6 +173,25 @@ def check_torch() -> Finding:
         )
         return Finding("torch", "warning", text, remedy, facts)
     return Finding("torch", "ok", text, facts=facts)
+
+
+def check_native() -> Finding:
+    """Whether tokens can be written by code compiled for this machine."""
+    compiler = found_compiler()
+    facts = {"built": STEP.is_built(), "compiler": compiler}
+    if facts["built"]:
+        text = Text("the compiled decoding step is ready", "编译的解码步已就绪")
+        return Finding("native", "ok", text, facts=facts)
+    if compiler is not None:
+        text = Text(
+            f"the decoding step is compiled at first use, by {compiler}", f"首次使用时会用 {compiler} 编译解码步"
+        )
+        return Finding("native", "ok", text, facts=facts)
+    text = Text(
+        "no C compiler: models write by torch, several times slower on a CPU",
+        "没有 C 编译器：改由 torch 生成文本，在 CPU 上会慢几倍",
+    )
+    return Finding("native", "warning", text, Text("install gcc or clang", "请安装 gcc 或 clang"), facts)
 
 
 def check_processor() -> Finding:

@@ -129,6 +129,12 @@ def cannot_load(error: Exception) -> NativeUnavailable:
     return NativeUnavailable(Text(f"the compiled code cannot be loaded: {reason}", f"编译好的代码无法加载：{reason}"))
 
 
+def found_compiler() -> str | None:
+    """The command that compiles here; None: there is none, or compiled code is switched off."""
+    compilers = [] if _is_off() else _compilers()
+    return " ".join(compilers[0]) if compilers else None
+
+
 def _is_off() -> bool:
     return os.environ.get(OFF_VARIABLE) == "0"
 

@@ -33,9 +33,13 @@ State = Literal["closed", "opening", "ready", "answering"]
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is open; `facts` is what the child says about it (objective, step, parameters, context, …)."""
+    """The model is open; `facts` is what the child says about it (objective, step, parameters, context, dtype, …).
+
+    `notes` says what the child had to do otherwise than asked (weights that cannot be had here).
+    """
 
     facts: Mapping[str, Any]
+    notes: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +89,18 @@ class ChatClient:
         self._errors = b""
         self._requests = 0
 
-    async def open(self, path: str) -> None:
-        """Start a child on the checkpoint `path` in place of the one that runs; a Ready or a Trouble follows."""
+    async def open(self, path: str, dtype: str = "auto") -> None:
+        """Start a child on the checkpoint `path`, with weights of `dtype`, in place of the one that runs.
+
+        A Ready or a Trouble follows.
+        """
         self.path, self.state = path, "opening"
         async with self._changing:
             await self._end()
             self._queue.clear()
             self.path, self.state, self._errors = path, "opening", b""
             try:
-                self._process = await self._start(path)
+                self._process = await self._start(path, dtype)
             except OSError as error:
                 self.state = "closed"
                 reason = error.strerror or type(error).__name__
@@ -105,13 +112,19 @@ class ChatClient:
                 asyncio.create_task(self._collect_errors(self._process)),
             ]
 
-    async def chat(self, messages: Sequence[Mapping[str, str]], sample: Mapping[str, Any], *, top: int = 0) -> int:
-        """Ask for the answer to `messages` ({"role", "content"}); returns the id that its pieces carry."""
-        return await self._generate({"messages": [dict(message) for message in messages]}, sample, top)
+    async def chat(
+        self, messages: Sequence[Mapping[str, str]], sample: Mapping[str, Any], *, top: int = 0, lookup: bool = False
+    ) -> int:
+        """Ask for the answer to `messages` ({"role", "content"}); returns the id that its pieces carry.
 
-    async def complete(self, prompt: str, sample: Mapping[str, Any], *, top: int = 0) -> int:
-        """Ask for a continuation of the raw text `prompt`; returns the id that its pieces carry."""
-        return await self._generate({"prompt": prompt}, sample, top)
+        `lookup` lets the child guess ahead from repeated text.
+        """
+        ask = {"messages": [dict(message) for message in messages], "lookup": lookup}
+        return await self._generate(ask, sample, top)
+
+    async def complete(self, prompt: str, sample: Mapping[str, Any], *, top: int = 0, lookup: bool = False) -> int:
+        """Ask for a continuation of the raw text `prompt`; otherwise as `chat`."""
+        return await self._generate({"prompt": prompt, "lookup": lookup}, sample, top)
 
     async def stop(self) -> None:
         """End the answer in progress at the next token; a Done with finish "cancelled" follows."""
@@ -124,10 +137,11 @@ class ChatClient:
         async with self._changing:
             await self._end()
 
-    async def _start(self, path: str) -> asyncio.subprocess.Process:
+    async def _start(self, path: str, dtype: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *self._command,
             path,
+            dtype,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -214,7 +228,8 @@ def parse(line: bytes) -> Message | None:
 
 
 def _ready(data: Mapping[str, Any]) -> Message:
-    return Ready({key: value for key, value in data.items() if key != "op"})
+    facts = {key: value for key, value in data.items() if key not in ("op", "notes")}
+    return Ready(facts, tuple(_text(note) for note in data.get("notes") or ()))
 
 
 def _piece(data: Mapping[str, Any]) -> Message:

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
-from minimind.config import SampleConfig
+from minimind.config import EngineConfig, SampleConfig
 from minimind.errors import UserError
 from minimind_tui import clipboard, supervisor
 from minimind_tui.conversation import Conversation, Turn
@@ -54,6 +54,7 @@ class ChatScreen(MiniMindScreen):
         super().__init__()
         self._first_path = path
         self._sample = SampleConfig()
+        self._engine = EngineConfig()
         self._conversation = Conversation.new()
         self._picked = ""
         self._has_begun = False
@@ -93,7 +94,7 @@ class ChatScreen(MiniMindScreen):
             self._sends_when_ready = False
             pane.remark("chat.nothing_to_open", bad=True)
         else:
-            await pane.open(path)
+            await pane.open(path, self._engine.dtype)
 
     def _last_path(self, models: list[Model]) -> str | None:
         """The model of the kept conversation if it is still there, else the first there is."""
@@ -115,7 +116,7 @@ class ChatScreen(MiniMindScreen):
     @work(group="open")
     async def _open(self, pane: ChatPane, path: str) -> None:
         pane.remark("chat.now_with", model=supervisor.model_title(path))
-        await pane.open(path)
+        await pane.open(path, self._engine.dtype)
 
     @work(group="pick", exclusive=True)
     async def action_model(self) -> None:
@@ -137,7 +138,7 @@ class ChatScreen(MiniMindScreen):
         pane = ChatPane(side=1)
         await self.query_one("#columns").mount(pane)
         pane.log_view.show_probabilities(self.has_class("-tokens"))
-        await pane.open(model.path)
+        await pane.open(model.path, self._engine.dtype)
 
     # --- talking ------------------------------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ class ChatScreen(MiniMindScreen):
             self._sends_when_ready = True
             for pane in panes:
                 if self._has_begun and pane.is_closed:
-                    await pane.open(pane.path)
+                    await pane.open(pane.path, self._engine.dtype)
 
     async def _ask(self, text: str) -> None:
         """Put `text` to the model, or to both."""
@@ -165,7 +166,7 @@ class ChatScreen(MiniMindScreen):
         histories = [self._conversation.messages(pane.side) for pane in panes]
         self._keep(Turn("prompt" if panes[0].completes else "user", text))
         for pane, history in zip(panes, histories, strict=True):
-            await pane.ask(text, history, self._sample.to_dict())
+            await pane.ask(text, history, self._sample.to_dict(), lookup=self._engine.lookup)
 
     @on(PromptBox.TooLong)
     def _too_long(self) -> None:
@@ -218,10 +219,15 @@ class ChatScreen(MiniMindScreen):
 
     @work(group="pick", exclusive=True)
     async def action_sample(self) -> None:
-        """Change how text is drawn."""
-        config = await self.app.push_screen_wait(SampleDialog(self._sample))
-        if config is not None:
-            self._sample = config
+        """Change how text is drawn, and with which weights; other weights mean opening the models again."""
+        chosen = await self.app.push_screen_wait(SampleDialog(self._sample, self._engine))
+        if chosen is None:
+            return
+        before, (self._sample, self._engine) = self._engine, chosen
+        if self._engine.dtype != before.dtype:
+            for pane in self._panes:
+                if pane.path:
+                    await pane.open(pane.path, self._engine.dtype)
 
     # --- looking at answers -------------------------------------------------------------------------------------------
 

@@ -89,23 +89,25 @@ class ChatPane(Speaker, Widget):
         """Whether it can be asked."""
         return self.client.state == "ready"
 
-    async def open(self, path: str) -> None:
-        """Load another model in place of this one."""
+    async def open(self, path: str, dtype: str = "auto") -> None:
+        """Load another model in place of this one, with weights of `dtype`."""
         self._end_answer("cancelled")
         self._facts = {}
-        await self.client.open(path)
+        await self.client.open(path, dtype)
         self.relabel()
         self.post_message(self.Changed())
 
-    async def ask(self, text: str, history: Sequence[Mapping[str, str]], sample: Mapping[str, Any]) -> None:
+    async def ask(
+        self, text: str, history: Sequence[Mapping[str, str]], sample: Mapping[str, Any], *, lookup: bool = False
+    ) -> None:
         """Send what the person wrote: as the next message after `history`, or as text to be continued."""
         self.log_view.ask(text, is_prompt=self.completes)
         self.log_view.begin_answer(supervisor.model_title(self.path))
         if self.completes:
-            await self.client.complete(text, sample, top=ALTERNATIVES)
+            await self.client.complete(text, sample, top=ALTERNATIVES, lookup=lookup)
         else:
             messages = [*history, {"role": "user", "content": text}]
-            await self.client.chat(messages, sample, top=ALTERNATIVES)
+            await self.client.chat(messages, sample, top=ALTERNATIVES, lookup=lookup)
         self.relabel()
         self.post_message(self.Changed())
 
@@ -134,6 +136,8 @@ class ChatPane(Speaker, Widget):
     def _take(self, message: Ready | Done | Trouble) -> None:
         if isinstance(message, Ready):
             self._facts = message.facts
+            for note in message.notes:
+                self.remark(note)
             if self.log_view.is_empty:
                 self.remark("chat.hello_text" if self.completes else "chat.hello")
         elif isinstance(message, Done):
@@ -182,6 +186,7 @@ class ChatPane(Speaker, Widget):
         parameters, context = self._facts.get("parameters"), self._facts.get("context")
         if isinstance(parameters, int):
             parts.append(self.t("chat.parameters", count=quantity(parameters)))
+        parts.append(str(self._facts.get("dtype") or ""))
         if isinstance(context, int):
             parts.append(self.t("chat.context", count=f"{context:,}"))
         if self.completes:

@@ -83,6 +83,17 @@ def test_a_torch_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ModuleNotFoundError" in finding.text.en or "ImportError" in finding.text.en
 
 
+def test_whether_there_is_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MINIMIND_KERNELS", str(tmp_path))
+    monkeypatch.setenv("CC", "")
+    monkeypatch.setattr("minimind.native.COMPILERS", ("sh",))
+    found = doctor.check_native()
+    assert (found.level, found.facts) == ("ok", {"built": False, "compiler": "sh"})
+    monkeypatch.setattr("minimind.native.COMPILERS", ("no-such-compiler",))
+    missing = doctor.check_native()
+    assert (missing.level, missing.remedy) == ("warning", Text("install gcc or clang", "请安装 gcc 或 clang"))
+
+
 def test_home_missing_written_and_refusing(home: Path) -> None:
     missing = doctor.check_home()
     assert (missing.level, missing.facts["path"]) == ("ok", str(home))

@@ -36,6 +36,8 @@ def words_for(asked: str, path: str) -> list[str]:
 def answer(request: dict[str, object], path: str) -> None:
     messages = request.get("messages")
     asked = str(messages[-1]["content"]) if isinstance(messages, list) else str(request["prompt"])
+    if "lookup" in asked:
+        asked += f" {request.get('lookup')}"
     if "die" in asked:
         print("RuntimeError: device-side assert [/]", file=sys.stderr, flush=True)
         os._exit(3)
@@ -68,7 +70,9 @@ def main() -> None:
     if "late" in path:
         time.sleep(1.0)
     objective = "pretrain" if "pretrain" in path.rsplit("/", 1)[-1] else "sft"
-    say(op="ready", path=path, objective=objective, step=40, parameters=1000, context=128)
+    dtype = sys.argv[2] if sys.argv[2] != "auto" else "float32"
+    notes = [] if dtype == "float32" else [{"en": f"{dtype} was asked for", "zh": f"要求 {dtype}"}]
+    say(op="ready", path=path, objective=objective, step=40, parameters=1000, context=128, dtype=dtype, notes=notes)
     for line in sys.stdin:
         request = json.loads(line)
         if request["op"] == "quit":

@@ -9,7 +9,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from minimind.config import SampleConfig
+from minimind.config import EngineConfig, SampleConfig
 from minimind.events import Language
 from minimind_tui import chat_client, clipboard
 from minimind_tui.app import MiniMindApp
@@ -17,6 +17,7 @@ from minimind_tui.conversation import Conversation, Turn
 from minimind_tui.screens.chat import ChatScreen
 from minimind_tui.widgets.answer import Answer, style_of, visible
 from minimind_tui.widgets.chat_log import MOST_SHOWN
+from minimind_tui.widgets.config_form import ConfigForm
 from minimind_tui.widgets.prompt_box import LONGEST_PASTE, PromptBox
 from tests.tui.driving import text_of, until, until_shown
 from tests.tui.fake_runs import make_run
@@ -249,6 +250,26 @@ async def test_sampling_is_changed_and_refused_in_place(shipped: Path) -> None:
         await until_shown(pilot, "1.5")
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen)
+
+
+@pytest.mark.parametrize(("language", "help"), [("en", "int4: faster"), ("zh", "从重复的文本中预猜后续")])
+async def test_other_weights_open_the_model_again(shipped: Path, language: Language, help: str) -> None:
+    app = MiniMindApp(language=language)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.show_chat()
+        await until_shown(pilot, READY[language], "float32")
+        screen = chat_of(app)
+        await pilot.press("ctrl+g")
+        await until_shown(pilot, "dtype", "lookup", help)
+        form = app.screen.query_one("#engine", ConfigForm)
+        form.row("dtype").editor.value = "int8"
+        form.row("lookup").editor.value = "true"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: app.screen is screen)
+        assert screen._engine == EngineConfig(dtype="int8", lookup=True)
+        await until_shown(pilot, "int8", "int8 was asked for" if language == "en" else "要求 int8")
+        await say(pilot, "lookup?")
+        await until_shown(pilot, "lookup? True")
 
 
 async def test_a_long_text_keeps_its_lines_and_too_long_a_paste_is_refused(shipped: Path) -> None:
