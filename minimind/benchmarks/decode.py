@@ -86,7 +86,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def open_engine(model: str, device: str) -> Engine:
-    """The engine in float32, writing by torch; a preset gets random weights."""
+    """The engine in float32, writing by torch; a preset gets random weights, half-precision numbers as in released files."""
     import torch
 
     from minimind.data.tokenizer import Tokenizer
@@ -99,7 +99,7 @@ def open_engine(model: str, device: str) -> Engine:
         engine.use_torch()
         return engine
     torch.manual_seed(0)
-    made = MiniMind(MODEL_PRESETS[model]).eval().to(choose_device(device))
+    made = MiniMind(MODEL_PRESETS[model]).half().float().eval().to(choose_device(device))
     return Engine(made, Tokenizer.load(PRESET_TOKENIZERS.get(model)))
 
 
@@ -163,6 +163,7 @@ def _tell(
         "baseline": baseline,
         "ratio": round(ratio, 2),
         "same_tokens": written[0].tokens == base[0].tokens,
+        "bytes_per_token": size,
         "memory_share": None if size is None else round(size / seconds / memory_read, 3),
     }
     share = "" if size is None else f"{data['memory_share']:.0%}"

@@ -17,6 +17,9 @@ from torch import Tensor
 
 WeightFormat = Literal["float32", "bfloat16", "int8", "int4"]
 WEIGHT_FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
+StoredFormat = Literal["float32", "bfloat16", "int8", "int4", "float16"]
+STORED_FORMATS: tuple[StoredFormat, ...] = get_args(StoredFormat)
+"""How a matrix may lie in memory, numbered as in model.h. float16 is float32 that needs no more: released files hold it."""
 QUANTISED: frozenset[str] = frozenset({"int8", "int4"})
 """Formats that only the compiled step can read."""
 GROUP = 32
@@ -31,12 +34,12 @@ _SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8)
 class PackedMatrix:
     """A matrix [rows, columns] in `format`.
 
-    `values` is [rows, columns] as it is for float32 and bfloat16, int8 [rows, padded] for int8, and uint8
+    `values` is [rows, columns] as it is for float32, bfloat16 and float16, int8 [rows, padded] for int8, and uint8
     [rows, padded/2] for int4: each 64 bytes hold 128 neighbours, the first 64 in the low halves, 8 added to each.
     `scales` is float32 [rows] for int8 and bfloat16 [rows, padded/32] for int4.
     """
 
-    format: WeightFormat
+    format: StoredFormat
     rows: int
     columns: int
     values: Tensor
@@ -56,8 +59,13 @@ class PackedMatrix:
 
 @torch.no_grad()
 def pack(weight: Tensor, format: WeightFormat) -> PackedMatrix:
-    """`weight` [rows, columns] in `format`; where it is already that, the very same memory."""
+    """`weight` [rows, columns] in `format`; where it is already that, the very same memory.
+
+    float32 weights that are all half-precision numbers, as those of the released files are, are kept in half the bytes.
+    """
     rows, columns = weight.shape
+    if format == "float32" and _is_half(weight):
+        return PackedMatrix("float16", rows, columns, weight.detach().half().contiguous())
     if format == "float32" or format == "bfloat16":
         dtype = torch.float32 if format == "float32" else torch.bfloat16
         return PackedMatrix(format, rows, columns, weight.detach().to(dtype).contiguous())
@@ -82,6 +90,12 @@ def unpack(packed: PackedMatrix) -> Tensor:
     steps = torch.stack((blocks & 15, blocks >> 4), 2).float() - 8  # [rows, blocks, half, 64]
     groups = steps.view(packed.rows, -1, GROUP) * packed.scales.float()[..., None]  # [rows, groups, 32]
     return groups.flatten(1)[:, : packed.columns]  # [rows, columns]
+
+
+def _is_half(weight: Tensor) -> bool:
+    """Whether rounding `weight` to half precision changes nothing; a glance at the first row settles most."""
+    parts = (weight[:1], weight)
+    return all(bool((part.half().float() == part).all()) and bool(part.isfinite().all()) for part in parts)
 
 
 def _divisor(scales: Tensor) -> Tensor:

@@ -104,6 +104,21 @@ def test_formats_compute_with_the_weights_they_hold(shape: str, format: Any) -> 
     assert error < (1e-5 if format == "bfloat16" else 0.03)
 
 
+def test_weights_of_released_files_take_half_the_bytes_and_lose_nothing() -> None:
+    model = tiny_model(**SHAPES["odd widths"])
+    whole = NativeDecoder(model, "float32").layout.bytes
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half())
+        model.lm_head.weight[0, :3] = torch.tensor([6e-8, -65504.0, 1e-5]).half()  # the smallest, the largest
+    decoder = NativeDecoder(model, "float32", threads=2)
+    assert decoder.layout.bytes == whole / 2
+    wanted = expected(model, TOKENS)
+    got = read_all(decoder, TOKENS, 4)
+    torch.testing.assert_close(got[:, 1:], wanted[:, 1:], rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(got[:, 0], wanted[:, 0], rtol=1e-4, atol=1e-2)
+
+
 def test_a_bfloat16_model_keeps_its_cache_in_bfloat16() -> None:
     model = tiny_model()
     exact = expected(model, TOKENS)

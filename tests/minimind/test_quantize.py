@@ -33,6 +33,12 @@ def test_what_is_exact_stays_exact() -> None:
     same = pack(weight, "float32")
     assert same.values.data_ptr() == weight.data_ptr()
     assert torch.equal(unpack(same), weight)
+    half = weight.half().float()
+    packed = pack(half, "float32")
+    assert (packed.format, packed.bytes) == ("float16", 4 * 128 * 2)
+    assert torch.equal(unpack(packed), half)
+    half[3, 7] = 1e30
+    assert pack(half, "float32").format == "float32"
     for format in ("int8", "int4"):
         assert torch.equal(unpack(pack(torch.zeros(3, 70), format)), torch.zeros(3, 70))
         assert unpack(pack(torch.tensor([[1.0, torch.nan]]), format)).isnan().any()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minimind.inference.quantize import WEIGHT_FORMATS, PackedMatrix, WeightFormat, pack
+from minimind.inference.quantize import STORED_FORMATS, PackedMatrix, WeightFormat, pack
 from minimind.model.moe import MixtureOfExperts
 from minimind.model.transformer import Block, FeedForward, MiniMind
 
@@ -169,4 +169,4 @@ def _own_format(weight: Tensor) -> WeightFormat:
 
 
 def _format_number(packed: PackedMatrix) -> int:
-    return WEIGHT_FORMATS.index(packed.format)
+    return STORED_FORMATS.index(packed.format)

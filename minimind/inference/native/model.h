@@ -3,7 +3,7 @@
 #define MODEL_H
 #include <stdint.h>
 
-enum Format { FLOAT32, BFLOAT16, INT8, INT4 };
+enum Format { FLOAT32, BFLOAT16, INT8, INT4, FLOAT16 };
 enum Activation { SILU, GELU, RELU };
 
 /* [rows, columns]. int8: a scale a row. int4: a bfloat16 scale a group; in each 64 bytes, the low halves are the first

@@ -6,7 +6,7 @@
 #define PRODUCTS_H
 #include <math.h>
 #include <string.h>
-#ifdef __AVX512VNNI__
+#ifdef __AVX512F__
 #include <immintrin.h>
 #endif
 #include "model.h"
@@ -28,6 +28,29 @@ static inline Floats load_floats(const float *from) { return *(const FloatsAnywh
 static inline Floats load_halves(const uint16_t *from) {
     Words wide = __builtin_convertvector(*(const HalvesAnywhere *)from, Words) << 16;
     return (Floats)wide;
+}
+
+/* IEEE half precision. A number's bits moved to where float32 has them, times 2^112, is that number: exact, also for the
+ * smallest ones. Infinities would become finite; Python leaves matrices with any in float32. */
+static inline float widen_ieee(uint16_t half) {
+    uint32_t word = (uint32_t)(half & 0x7fff) << 13, sign = (uint32_t)(half & 0x8000) << 16;
+    float value;
+    memcpy(&value, &word, 4);
+    value *= 0x1p112f;
+    memcpy(&word, &value, 4);
+    word |= sign;
+    memcpy(&value, &word, 4);
+    return value;
+}
+
+static inline Floats load_ieee(const uint16_t *from) {
+#ifdef __AVX512F__
+    return (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
+#else
+    Words wide = __builtin_convertvector(*(const HalvesAnywhere *)from, Words);
+    Floats size = (Floats)((wide & 0x7fff) << 13) * 0x1p112f;
+    return (Floats)((Words)size | (wide & 0x8000) << 16);
+#endif
 }
 
 static inline float widen(uint16_t half) {
@@ -87,6 +110,7 @@ static inline __attribute__((always_inline)) void ahead(const void *from, int64_
     }
 DOT(dot_float32, float, load_floats, )
 DOT(dot_bfloat16, uint16_t, load_halves, widen)
+DOT(dot_float16, uint16_t, load_ieee, widen_ieee)
 
 /* e^x to about 1e-7 of its value: 2^n times a polynomial of what is left (|r| ≤ ln(2)/2, Taylor to the 7th power). */
 static inline Floats exponential(Floats x) {
@@ -236,6 +260,8 @@ static inline float dot(const Matrix *matrix, int64_t row, const Input *x) {
         return dot_float32((const float *)values, x->floats, matrix->columns);
     case BFLOAT16:
         return dot_bfloat16((const uint16_t *)values, x->floats, matrix->columns);
+    case FLOAT16:
+        return dot_float16((const uint16_t *)values, x->floats, matrix->columns);
     case INT8:
         return dot_int8((const int8_t *)values, x, padded(matrix->columns)) * ((const float *)matrix->scales)[row];
     default: {
