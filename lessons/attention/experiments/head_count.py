@@ -108,11 +108,11 @@ def _reading(heads: int) -> Callable[[int], MiniMind]:
 
 
 def _pictures(read: Results, text: ByteText) -> Iterator[Event]:
-    """What each of the four heads of the last layer looks at in a line of text."""
+    """What each of the four heads of the first layer looks at in a line of text."""
     tokens = text.held_out[None, :18]  # [1, time]
-    weights = attention_weights(read.models["4 heads"], tokens)[-1][0]  # [heads, time, time]
+    weights = attention_weights(read.models["4 heads"], tokens)[0][0]  # [heads, time, time]
     for head, matrix in enumerate(torch.unbind(weights), 1):
-        title = Text(f"Last layer, head {head} of 4", f"末层，第 {head} 个头，共 4 个")
+        title = Text(f"Text, layer 1, head {head} of 4", f"文本，第 1 层，第 {head} 个头，共 4 个")
         yield weights_picture(f"head_{head}", matrix, byte_labels(tokens[0]), title)
 
 

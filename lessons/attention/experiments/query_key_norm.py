@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -19,6 +20,8 @@ from minimind.lab.verdicts import agree, is_lower, means
 RATES = (0.003, 0.01, 0.03, 0.1)
 TIME = 32
 BATCH = 8
+TINY = 1e-9
+"""Stands for a score of 0 where its logarithm is drawn."""
 SAID_STEPS = 80
 """With fewer steps the comparisons stay undecided."""
 
@@ -52,7 +55,7 @@ def _name(normed: bool, rate: float) -> str:
     ),
     names={
         "loss": Text("Training loss (nats a byte)", "训练损失（nats/字节）"),
-        "loss_held_out": Text("Largest score", "最大的分数"),
+        "loss_held_out": Text("Largest score, log10", "最大的分数，取 log10"),
         "byte frequencies": Text("byte frequencies", "字节频率"),
         **{_name(True, rate): Text(f"norm {rate:g}", f"归一化 {rate:g}") for rate in RATES},
         **{_name(False, rate): Text(f"plain {rate:g}", f"不加 {rate:g}") for rate in RATES},
@@ -69,6 +72,7 @@ def query_key_norm(steps: int = 200, seeds: int = 3) -> Iterator[Event]:
     plan = replace(
         on_text(text, steps, seeds=seeds, batch=BATCH, time=TIME),
         measures={
+            "log_score": lambda model: math.log10(max(largest_score(model, batches[0][0]), TINY)),
             "score": lambda model: largest_score(model, batches[0][0]),
             "held_out": lambda model: evaluate(model, batches),
         },
@@ -76,7 +80,11 @@ def query_key_norm(steps: int = 200, seeds: int = 3) -> Iterator[Event]:
         clip=None,
     )
     results = yield from train_arms(arms, plan)
-    labels = {"score": Text("largest score", "最大的分数"), "held_out": Text("nats a byte", "nats/字节")}
+    labels = {
+        "log_score": Text("its log10", "其 log10"),
+        "score": Text("largest score", "最大的分数"),
+        "held_out": Text("nats a byte", "nats/字节"),
+    }
     yield results_table(arms, results, Text("After training", "训练之后"), labels)
     yield _map(results)
     yield from _claims(results, frequencies, batches[0][0], steps >= SAID_STEPS)
