@@ -81,6 +81,8 @@ def test_wheel_holds_what_runs_and_nothing_else(wheel: Path) -> None:
         "minimind/data/tokenizers/minimind-6400/tokenizer.json",
         "minimind/data/tokenizers/nano-2048/tokenizer.json",
         "minimind/models/nano-chat/model.safetensors",
+        "minimind/inference/native/step.c",
+        "minimind/inference/native/model.h",
         "lessons/normalization/en.md",
         "lessons/normalization/zh.md",
         "lessons/normalization/quiz.toml",

@@ -68,7 +68,7 @@ class Engine:
         self._native: NativeDecoder | None = None
         self._is_native = False
         self._recorded: FixedStep | None = None
-        self._records = model.lm_head.weight.device.type == "cuda"  # until that turns out not to work
+        self._records = False
         self._is_plain = False
 
     @classmethod
@@ -96,6 +96,7 @@ class Engine:
             engine._note(engine.use_native(format))
         if exact:
             model.to(precision(model.config))
+        engine.use_graph()
         return engine
 
     def use_native(self, format: WeightFormat | None = None, threads: int | None = None) -> Text | None:
@@ -117,6 +118,10 @@ class Engine:
             f"tokens are written by torch, not by the compiled step (several times slower): {reason.en}",
             f"生成改由 torch 完成，没有使用编译的解码步（会慢几倍）：{reason.zh}",
         )
+
+    def use_graph(self) -> None:
+        """On a GPU, record the step of one token and replay it, as long as that works; elsewhere this does nothing."""
+        self._records = self.model.lm_head.weight.device.type == "cuda"
 
     def use_torch(self) -> None:
         """Write by torch, with the weights that the model has."""

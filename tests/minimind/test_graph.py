@@ -48,6 +48,7 @@ def test_a_recorded_step_writes_the_same_text() -> None:
     texts = []
     for device in ("cpu", "cuda"):
         engine = Engine(tiny_model().to(device), tiny_tokenizer())
+        engine.use_graph()
         texts.append([token.id for token in engine.generate([1, 60, 70], config)])
     assert engine._recorded is not None
     assert texts[0] == texts[1]

@@ -201,6 +201,7 @@ def test_a_model_that_cannot_be_opened_is_one_error_and_the_end(tmp_path: Path) 
     ("change", "names"),
     [
         ({"id": None}, "id"),
+        ({"lookup": 1}, "lookup"),
         ({"id": True}, "id"),
         ({"prompt": "x"}, "messages, prompt"),
         ({"messages": None}, "messages, prompt"),
@@ -220,6 +221,20 @@ def test_a_model_that_cannot_be_opened_is_one_error_and_the_end(tmp_path: Path) 
 def test_the_field_that_is_wrong_is_named(change: dict[str, Any], names: str) -> None:
     with pytest.raises(UserError, match=names):
         parse_request(json.dumps(ASK | change).encode())
+
+
+def test_the_weights_asked_for_are_those_that_write(checkpoint: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "minimind.inference.worker", str(checkpoint), "int8"],
+        input=json.dumps(ASK | {"lookup": True}).encode() + b"\n",
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    ready, *_, done = map(json.loads, process.stdout.splitlines())
+    assert (ready["dtype"], ready["notes"]) == ("int8", [])
+    assert done["op"] == "done"
+    assert 0 <= done["accepted"] <= done["drafted"]
 
 
 def test_good_requests_are_understood() -> None:

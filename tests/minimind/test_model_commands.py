@@ -71,6 +71,40 @@ def test_generate_as_json(run: Any, checkpoint: Path) -> None:
     assert done["finish"] in ("stop", "length")
 
 
+def test_guessing_ahead_changes_nothing_but_the_count(run: Any, checkpoint: Path) -> None:
+    plain = run("generate", checkpoint, "the cat sat", *FLAGS, "--json").objects()[-1]
+    for flags in (("--lookup",), ("--draft", checkpoint)):
+        done = run("generate", checkpoint, "the cat sat", *FLAGS, *flags, "--json").objects()[-1]
+        assert done["text"] == plain["text"]
+        assert 0 <= done["accepted"] <= done["drafted"]
+    assert (plain["drafted"], done["accepted"]) == (0, done["drafted"])  # the draft was the model itself
+    both = run("generate", checkpoint, "x", "--lookup", "--draft", checkpoint)
+    assert (both.status, both.err.count("\n")) == (2, 1)
+    assert "give one of them" in both.err
+    assert "another tokenizer" in run("generate", checkpoint, "x", "--draft", "nano-chat").err
+
+
+def test_lines_are_written_all_at_once(run: Any, checkpoint: Path) -> None:
+    ran = run("generate", checkpoint, *FLAGS, "--batch", "--json", stdin="the cat\n小猫\nthe dog sat\n")
+    told = {data["line"]: data["text"] for data in ran.objects()}
+    assert told == {
+        1: greedy(checkpoint, "the cat", 8),
+        2: greedy(checkpoint, "小猫", 8),
+        3: greedy(checkpoint, "the dog sat", 8),
+    }
+    answer = greedy(checkpoint, "小猫", 8, as_chat=True)
+    assert run("generate", checkpoint, "小猫", *FLAGS, "--batch", "--chat").out == f"[1] {answer}\n"
+    assert "line 2 is empty" in run("generate", checkpoint, "--batch", stdin="a\n\nb").err
+    assert "no prompt" in run("generate", checkpoint, "--batch", stdin="").err
+
+
+def test_weights_are_chosen_by_a_flag(run: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for dtype in ("float32", "bfloat16", "int8", "int4"):
+        assert run("generate", checkpoint, "the cat", *FLAGS, "--dtype", dtype).status == 0
+    refused = run("generate", checkpoint, "x", "--dtype", "int3")
+    assert (refused.status, "dtype" in refused.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

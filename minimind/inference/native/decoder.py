@@ -30,8 +30,6 @@ from minimind.model.transformer import (
 )
 from minimind.model.yarn import yarn_table
 
-MOST_ITEMS = 32
-"""Tokens worth reading in one step: with more, torch's matrix products are faster than reading row by row."""
 BYTES_A_THREAD = 1 << 20
 """Weights that are worth a thread: below this, waiting for one another takes longer than the work."""
 _PLAIN = {

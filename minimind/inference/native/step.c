@@ -264,7 +264,8 @@ static void step(Team *team, int thread) {
         normalise(at.stream + (int64_t)i * model->hidden, model->norm, model->epsilon, model->hidden,
                   at.normal + (int64_t)i * model->hidden);
     prepare(at.inputs, at.normal, count, model->hidden, model->output.format);
-    for (Span span; take(team, model->layers * 6, model->vocabulary, chunk_of(team, &model->output, model->vocabulary), &span);)
+    int64_t rows = model->vocabulary;
+    for (Span span; take(team, model->layers * 6, rows, chunk_of(team, &model->output, rows), &span);)
         for (int64_t row = span.start; row < span.end; row++)
             for (int i = 0; i < count; i++)
                 team->logits[(int64_t)i * model->vocabulary + row] = dot(&model->output, row, &at.inputs[i]);
@@ -303,7 +304,7 @@ void team_free(Team *team) {
     free(team);
 }
 
-/* A team of `threads` for models of `layers`; NULL where the system gives no memory. Fewer threads where it gives fewer. */
+/* A team of `threads` for models of `layers`, of fewer where the system gives fewer; NULL where it gives no memory. */
 Team *team_new(int threads, int layers) {
     Team *team = calloc(1, sizeof *team);
     if (!team) return NULL;
@@ -332,7 +333,8 @@ int64_t workspace_size(const Team *team, const Model *model, int count, int64_t 
     return divide(model, count, positions, team->threads, 0, NULL, &unused, 0) - (char *)NULL;
 }
 
-/* Read `count` items at positions below `positions`; their keys and values go into their caches, their logits [count, vocabulary] into `logits`. */
+/* Read `count` items at positions below `positions`; their keys and values go into their caches, their logits
+ * [count, vocabulary] into `logits`. */
 void decode_step(Team *team, const Model *model, const Item *items, int count, int64_t positions, char *workspace,
                  float *logits) {
     team->model = model;
@@ -342,7 +344,7 @@ void decode_step(Team *team, const Model *model, const Item *items, int count, i
     team->workspace = workspace;
     team->logits = logits;
     for (int i = 0; i < team->counter_count; i++) atomic_store(&team->counters[i], 0);
-    embed(model, items, count, (float *)workspace); /* where `divide` puts the stream; the others may take a while to wake */
+    embed(model, items, count, (float *)workspace); /* where `divide` puts the stream */
     pthread_mutex_lock(&team->mutex);
     atomic_fetch_add(&team->steps, 1);
     pthread_cond_broadcast(&team->changed);
