@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lessons.recorded import show_number
 from lessons.results import Chart
-from minimind.chart_layout import MARKERS, Layout, is_wide_range, lay_out
+from minimind.chart_layout import MARKERS, Layout, is_wide_range, label_start, lay_out
 from minimind.commands.columns import cell_width
 from minimind.events import Language, Text
 from minimind.plot import Canvas, Curve
@@ -74,25 +74,32 @@ def _grid(chart: Chart, layout: Layout, names: Mapping[str, Text], language: Lan
     rows = []
     labels = _levels(chart, layout, names, language)
     for y in range(layout.plot_height):
-        label = labels.get(y)
+        label = labels.get(y, "")
+        start = label_start(canvas.bits[y], cell_width(label))
         line = ""
-        for x in range(layout.plot_width - (cell_width(label) if label else 0)):
+        x = 0
+        while x < layout.plot_width:
+            if label and x == start:
+                line += label
+                x += cell_width(label)
+                continue
             if canvas.bits[y][x]:
                 line += MARKERS[canvas.owners[y][x] % len(MARKERS)]
-            elif label is not None:
+            elif label:
                 line += _LEVEL
             else:
                 line += _BAND if bands.bits[y][x] else " "
-        rows.append(line + (label or ""))
+            x += 1
+        rows.append(line.rstrip())
     return rows
 
 
 def _levels(chart: Chart, layout: Layout, names: Mapping[str, Text], language: Language) -> dict[int, str]:
-    """Which rows hold a level, and what stands at its right end."""
+    """Which rows hold a level, and the words that stand in it."""
     found: dict[int, str] = {}
     for name, value in chart.levels.items():
         row = layout.row_of(value)
         if row is not None:
-            label = f" {name_of(name, names, language)} {show_number(value)}"
-            found[row] = f"{found[row]},{label}" if row in found else label
+            label = f" {name_of(name, names, language)} {show_number(value)} "
+            found[row] = f"{found[row].rstrip()},{label}" if row in found else label
     return found

@@ -61,6 +61,16 @@ class Layout:
         return "".join(row)
 
 
+def label_start(drawn: Sequence[int], width: int) -> int:
+    """Where in a row, of which `drawn` says what curves occupy, a label of `width` cells hides least of them.
+
+    The right end where that is as good as any other.
+    """
+    last = max(0, len(drawn) - width)
+    covered = {start: sum(map(bool, drawn[start : start + width])) for start in range(last + 1)}
+    return max(covered, key=lambda start: (-covered[start], start))
+
+
 def is_wide_range(curves: Sequence[Curve], marks: Sequence[float]) -> bool:
     """Whether the values are positive and so far apart that only a logarithmic axis shows them all."""
     low, high = value_range(curves, marks)

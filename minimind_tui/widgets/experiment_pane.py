@@ -135,7 +135,7 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         self.experiment = experiment
         if self._needs_prediction:
             await self.query_one(PredictionBox).ask(experiment)
-            self._say("lesson.experiment.predict_first")
+            self._say(f"lesson.experiment.{'predict_first' if experiment.number is None else 'predict_number'}")
         elif kept is not None:
             self._show_kept(kept)
         else:
@@ -365,6 +365,7 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
     def _show_kept(self, kept: Results) -> None:
         before = self.results if self.results is None or dict(self.results.values) != dict(kept.values) else None
         self.results = kept
+        self._remember(kept)
         self._draw(kept, before)
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.made))
         self._say("lesson.experiment.kept", when=when)
@@ -426,11 +427,14 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
             self.query_one("#run", Button).focus()
 
     def _keep(self, results: Results) -> None:
-        name, claims = self.experiment_name, results.claims
-        if claims:
-            recording = Recording(results.values, claims)
-            self._record.change(lambda now: now.runs.__setitem__(name, recording))
+        self._remember(results)
         self._files.keep(results)
+
+    def _remember(self, results: Results) -> None:
+        """The numbers in the prose are those of the run that is shown."""
+        name, recording = self.experiment_name, Recording(results.values, results.claims)
+        if results.claims and self._record.now.runs.get(name) != recording:
+            self._record.change(lambda now: now.runs.__setitem__(name, recording))
 
     # --- what is left of it -------------------------------------------------------------------------------------------
 

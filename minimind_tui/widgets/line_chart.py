@@ -12,7 +12,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from minimind.chart_layout import MARKERS, Layout, is_wide_range, lay_out, value_range
+from minimind.chart_layout import MARKERS, Layout, is_wide_range, label_start, lay_out, value_range
 from minimind.events import Text
 from minimind.plot import Canvas, Curve, SmoothCurve, figure
 from minimind.safe_text import clean_line
@@ -240,7 +240,6 @@ class LineChart(Painted, can_focus=True):
         canvas = Canvas(layout.plot_width, layout.plot_height, braille=not self.ascii_only)
         under = self._draw_under(layout)
         overlay: dict[tuple[int, int], tuple[str, StyleKey]] = {}
-        dashed = self._place_references(layout, overlay)
         lettered = not self.ascii_only and len(self._series) > 1 and not has_colors(self.app)
         for series in self._series.values() if self.smoothed else ():
             canvas.draw(layout.spans(series.curve, canvas), layout.y.position, series.color + _RAW)
@@ -248,6 +247,7 @@ class LineChart(Painted, can_focus=True):
             canvas.draw(layout.spans(self._shown(series), canvas), layout.y.position, series.color)
             if lettered:
                 self._letter(series, number, layout, overlay)
+        dashed = self._place_references(layout, canvas, overlay)
         ticks = layout.ticks()
         rule = "|" if self.ascii_only else "│"
         joint = "+" if self.ascii_only else "┤"
@@ -268,8 +268,10 @@ class LineChart(Painted, can_focus=True):
             under.draw(layout.spans(curve, under), layout.y.position, self._colors[name] + _GHOST)
         return under
 
-    def _place_references(self, layout: Layout, overlay: dict[tuple[int, int], tuple[str, StyleKey]]) -> set[int]:
-        """The rows of dashed lines; their names stand at the right end."""
+    def _place_references(
+        self, layout: Layout, canvas: Canvas, overlay: dict[tuple[int, int], tuple[str, StyleKey]]
+    ) -> set[int]:
+        """The rows of dashed lines; their names stand where they hide no curve, at the right if they can."""
         rows = set()
         for reference in self._references.values():
             y = layout.row_of(reference.value)
@@ -277,8 +279,8 @@ class LineChart(Painted, can_focus=True):
                 continue
             rows.add(y)
             name = clean_line(reference.label if isinstance(reference.label, str) else self.say(reference.label))
-            label = cut(f" {name} {figure(reference.value)}", layout.plot_width // 2)
-            overlay[y, layout.plot_width - width_of(label)] = (label, "reference")
+            label = cut(f" {name} {figure(reference.value)} ", layout.plot_width // 2)
+            overlay[y, label_start(canvas.bits[y], width_of(label))] = (label, "reference")
         return rows
 
     def _letter(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minimind.chart_layout import label_start
 from minimind.plot import (
     Canvas,
     Curve,
@@ -218,3 +219,11 @@ def test_what_lies_outside_is_not_drawn() -> None:
     canvas = Canvas(3, 2, braille=False)
     canvas.draw([span(9.0, joined=False)], lambda value: value, 3)
     assert all(owner == -1 for row in canvas.owners for owner in row)
+
+
+def test_a_label_hides_as_little_as_it_can() -> None:
+    assert label_start([0] * 10, 4) == 6
+    assert label_start([0, 0, 0, 0, 1, 1, 1, 1, 1, 1], 4) == 0
+    assert label_start([1, 1, 1, 0, 0, 0, 0, 1, 1, 1], 4) == 3
+    assert label_start([1] * 10, 4) == 6
+    assert label_start([0, 0], 4) == 0

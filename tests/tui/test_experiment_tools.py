@@ -245,6 +245,9 @@ async def test_the_same_run_is_shown_and_not_computed(counter: Experiment) -> No
         await until(reader.pilot, lambda: pane.results is not None and pane.results.values["steps"] == 10)
         assert not is_busy()
         pace.seconds = 0.0
+        await until(
+            reader.pilot, lambda: Progress.load().lesson("normalization").runs["depth_signal"].values["steps"] == 10
+        )
         before = pane.results
         await reader.press("a")
         await until(reader.pilot, lambda: pane.results is not None and pane.results is not before)
@@ -257,7 +260,7 @@ async def test_results_are_not_shown_before_a_prediction(counter: Experiment) ->
     kept_runs.keep(counter, Results(counter.name, counter.resolve(), collector.events()))
     async with reading("question", size=(110, 60)) as reader:
         pane = await loaded(reader)
-        await until_shown(reader.pilot, "Predict first")
+        await until_shown(reader.pilot, "Predict first: Tab to your number")
         assert pane.results is None
         assert not pane.query(LineChart)
 
