@@ -44,8 +44,8 @@ def _name(normed: bool, rate: float) -> str:
     deep={"seeds": 5, "steps": 600},
     smoke={"seeds": 1, "steps": 10},
     predict=Text(
-        "Without the norm, at a learning rate of 0.1: how large does the largest score get? (With it: a few units.)",
-        "不加归一化，学习率 0.1：最大的分数会到多大？（加了只有几。）",
+        "Without the norm, at a learning rate of 0.1: how large does the largest score get? (With it: a few tens.)",
+        "不加归一化，学习率 0.1：最大的分数会到多大？（加了是几十。）",
     ),
     choices=(
         Text("below 10", "10 以下"),
