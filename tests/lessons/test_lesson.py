@@ -25,8 +25,8 @@ def test_shipped_lesson_is_complete_in_both_languages() -> None:
         parts = [page.part for page in lesson.pages[language]]
         assert set(parts) == {"why", "what", "how"}
         assert len(lesson.pages[language]) >= 10
-    assert set(lesson.experiments) == {"depth_signal", "depth_learning_rate", "half_precision_overflow"}
-    assert [exercise.name for exercise in lesson.exercises] == ["rmsnorm"]
+    assert set(lesson.experiments) >= {"depth_signal", "depth_learning_rate", "half_precision_overflow"}
+    assert "rmsnorm" in [exercise.name for exercise in lesson.exercises]
     assert len(lesson.questions) >= 10
     assert lesson.page("zh", "formula").id == "formula"
     assert lesson.page("zh", "gone") is lesson.pages["zh"][0]
