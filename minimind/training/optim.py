@@ -60,11 +60,16 @@ class Optimizer:
         self.clip = config.clip
         self._masters: dict[str, nn.Parameter] = dict(model.named_parameters())
         self._parameters: dict[str, nn.Parameter] = dict(self.working.named_parameters())
-        self._adamw = torch.optim.AdamW(
+        self.adamw = torch.optim.AdamW(
             decay_groups(self._masters, config.weight_decay),
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
+            fused=self._fused(),
         )
+
+    def _fused(self) -> bool:
+        """Whether one pass over memory updates a parameter, where PyTorch's default is a pass for each operation."""
+        return next(iter(self._masters.values())).device.type in ("cpu", "cuda")
 
     def collect(self) -> None:
         """Add the gradients of one micro-step to the masters', in float32, and clear them from the working model."""
@@ -86,9 +91,9 @@ class Optimizer:
 
     def step(self, share: float) -> None:
         """One AdamW update at `share` of the peak learning rate."""
-        for group in self._adamw.param_groups:
+        for group in self.adamw.param_groups:
             group["lr"] = self.peak * share
-        self._adamw.step()
+        self.adamw.step()
         self.publish()
 
     def discard(self) -> None:
@@ -116,7 +121,8 @@ class Optimizer:
         for key, value in tensors.items():
             name, _, what = key.rpartition("|")
             master = self._masters[name]
-            self._adamw.state[master][what] = value.to(master.device) if what != "step" else value
+            stays = what == "step" and not self._fused()  # the unfused one counts in main memory
+            self.adamw.state[master][what] = value if stays else value.to(master.device)
 
     @torch.no_grad()
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
@@ -127,5 +133,5 @@ class Optimizer:
 
     def _moments(self) -> Iterator[tuple[str, str, Tensor]]:
         for name, master in self._masters.items():
-            for what, value in self._adamw.state.get(master, {}).items():
+            for what, value in self.adamw.state.get(master, {}).items():
                 yield name, what, value

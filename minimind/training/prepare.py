@@ -20,7 +20,7 @@ from minimind.events import Text
 from minimind.interop.opening import open_any
 from minimind.model.locate import locate_model
 from minimind.model.transformer import MiniMind
-from minimind.training.acceleration import Tell, choose_precision
+from minimind.training.acceleration import Precision, Tell, choose_precision
 from minimind.training.loop import Job
 from minimind.training.objective import find_objective
 from minimind.training.state import Surroundings
@@ -62,13 +62,6 @@ def build_job(
         progress=progress,
     )
     batch_size, reduced = packing.fit_batch_size(data.train, config.batch_size, config.sequence_length)
-    surroundings = Surroundings(
-        device=str(precision.device),
-        dtype=str(precision.dtype).removeprefix("torch."),
-        threads=torch.get_num_threads(),
-        data=data.train.fingerprint,
-        kernels="ours" if precision.kernels is not None else "torch",
-    )
     job = Job(
         config=config.replace(batch_size=batch_size),
         model=model,
@@ -77,10 +70,21 @@ def build_job(
         objective=objective,
         data=data,
         precision=precision,
-        surroundings=surroundings,
+        surroundings=surroundings_of(precision, data),
         metadata=metadata,
     )
     return job, [*notes, *data.notes, *(note for note in (slower, reduced) if note is not None)]
+
+
+def surroundings_of(precision: Precision, data: shards.Prepared) -> Surroundings:
+    """What the last digits of a run with these depend on."""
+    return Surroundings(
+        device=str(precision.device),
+        dtype=str(precision.dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        data=data.train.fingerprint,
+        kernels="ours" if precision.kernels is not None else "torch",
+    )
 
 
 def _starting_point(config: TrainConfig, start: Path | None) -> tuple[MiniMind, Tokenizer, dict[str, Any], list[Text]]:

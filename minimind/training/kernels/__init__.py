@@ -1,1 +1,1 @@
-"""The training step's own C kernels and their bindings; `load_kernels` gives them, or None where they cannot be built."""
+"""The training step's own C kernels: their bindings, their gradients, and the parts of a model that use them."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minimind.model.cache import LayerCache
 from minimind.model.transformer import Attention, AttentionCore, FeedForward, MiniMind, RMSNorm
+from minimind.training.attention import VariableLengthCore
 from minimind.training.kernels.functions import (
     AttendFunction,
     LinearFunction,
@@ -125,7 +127,7 @@ def install_kernels(model: MiniMind, kernels: Kernels, parts: frozenset[str] = P
     makers: dict[type[nn.Module], Callable[..., nn.Module]] = {}
     if "norm" in parts:
         makers[RMSNorm] = KernelRMSNorm
-    if "swiglu" in parts and model.config.hidden_act == "silu":
+    if "swiglu" in parts:
         makers[FeedForward] = KernelFeedForward
     if attention:
         makers[Attention] = KernelAttention
@@ -133,7 +135,7 @@ def install_kernels(model: MiniMind, kernels: Kernels, parts: frozenset[str] = P
         makers[nn.Linear] = KernelLinear
     for owner, name, child in list(_children(model)):
         maker = makers.get(type(child))
-        if maker is not None and getattr(child, "bias", None) is None:
+        if maker is not None and _is_served(child):
             setattr(owner, name, maker(child, kernels))
     if "loss" in parts:
         setattr(model, _LOSS, kernels)
@@ -147,7 +149,16 @@ def loss_kernels(model: nn.Module) -> Kernels | None:
 
 def reads_documents(model: MiniMind) -> bool:
     """Whether every layer of `model` takes the documents' numbers in place of a mask."""
-    return all(isinstance(block.self_attn, KernelAttention) for block in model.model.layers)
+    parts = [block.self_attn for block in model.model.layers]
+    return all(
+        isinstance(part, KernelAttention) or isinstance(getattr(part, "core", None), VariableLengthCore)
+        for part in parts
+    )
+
+
+def _is_served(part: nn.Module) -> bool:
+    """Whether `part` is set up for what the kernels compute: no bias, and silu as the gate."""
+    return getattr(part, "bias", None) is None and getattr(part, "activation", F.silu) is F.silu
 
 
 def _plain_attention(part: object) -> bool:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from minimind.config import ModelConfig
 from minimind.data.packing import IGNORED, Batch, Position
 from minimind.model.transformer import AttentionCore, MiniMind
+from minimind.training import attention
 from minimind.training import loss as losses
-from minimind.training.attention import BatchedAttentionCore, document_mask, install_fast_attention
+from minimind.training.attention import (
+    BatchedAttentionCore,
+    VariableLengthCore,
+    document_mask,
+    install_fast_attention,
+)
 from minimind.training.loss import next_token_loss, summed_cross_entropy
 
 CONFIG = ModelConfig(
@@ -170,3 +179,31 @@ def test_matrix_products_meet_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None
         expected = F.cross_entropy(hidden.flatten(0, 1) @ weight.T, labels, reduction="sum")
         torch.testing.assert_close(total, expected)
     assert seen == [256, 256, 256, 768, 1536, 1536]
+
+
+def test_variable_lengths_equal_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU's attention with its kernel played by a loop over documents: what it is given, and what becomes of it."""
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+
+    def by_document(
+        q: Tensor, k: Tensor, v: Tensor, ends: Tensor, ends_k: Tensor, *longest: int, **options: Any
+    ) -> Tensor:
+        assert options == {"window_size": (-1, 0), "enable_gqa": True}
+        assert ends is ends_k
+        assert ends.dtype == torch.int32
+        parts = [tensor.transpose(0, 1).split(ends.diff().tolist(), dim=1) for tensor in (q, k, v)]
+        return (
+            torch.cat([AttentionCore()(*(x[None] for x in group))[0] for group in zip(*parts, strict=True)], 1)
+            .transpose(0, 1)
+            .contiguous()
+        )
+
+    monkeypatch.setattr(varlen, "varlen_attn", by_document)
+    torch.manual_seed(4)
+    inputs = [torch.randn(2, heads, 12, 8) for heads in (4, 2, 2)]
+    documents = torch.tensor([[0] * 7 + [1] * 5, [1] * 3 + [2] * 6 + [-1] * 3])
+    found = VariableLengthCore()(*inputs, documents)
+    torch.testing.assert_close(found, AttentionCore()(*inputs, document_mask(documents)))
+    assert attention._variable_lengths_work(MiniMind(CONFIG), torch.device("cpu"))
+    monkeypatch.setattr(varlen, "varlen_attn", lambda q, *others, **options: q)
+    assert not attention._variable_lengths_work(MiniMind(CONFIG), torch.device("cpu"))
