@@ -100,12 +100,12 @@ def _claims(shares: list[float], documents: int) -> Iterator[Event]:
             "The answer settles layer by layer: each agrees with the end more often",
             "答案逐层定下来：越往后与最终一致的越多",
         ),
-        {"first": first, "before_last": before_last, "layers": len(shares), "documents": documents},
+        {"first": 100 * first, "before_last": 100 * before_last, "layers": len(shares), "documents": documents},
         all(earlier < later for earlier, later in pairwise(shares)),
     )
     yield Claim(
         "the_last_layer_still_matters",
         Text("Before the last layer some answers still change", "到最后一层之前，仍有答案会变"),
-        {"change": 1 - before_last},
+        {"change": 100 * (1 - before_last)},
         before_last < 0.95,
     )

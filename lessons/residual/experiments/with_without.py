@@ -48,7 +48,7 @@ def _without(*, residual: bool, norm: bool) -> Callable[[MiniMind], None]:
         "steps": Parameter(Text("training steps", "训练步数"), low=10, high=1000),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"seeds": 1},
+    quick={"seeds": 1, "steps": 80},
     deep={"seeds": 5, "steps": 300, "depth": 16},
     smoke={"seeds": 1, "steps": 10, "depth": 2},
     predict=Text(
