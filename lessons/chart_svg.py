@@ -12,7 +12,7 @@ from lessons.results import Chart, charts_of
 from minimind.chart_layout import Layout, is_wide_range, lay_out
 from minimind.commands.columns import cell_width
 from minimind.events import Event, Heatmap, Language, Text
-from minimind.plot import Curve, tick_label
+from minimind.plot import Curve, linear_axis, tick_label
 from minimind.safe_text import clean_line
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#b58900", "#cc79a7", "#56606a")
@@ -114,9 +114,9 @@ def _axes(frame: _Frame) -> list[str]:
         y = frame.y(tick)
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e4e7ea"/>')
         parts.append(_text(_LEFT - 6, y + 4, tick_label(tick, tick if layout.y.logarithmic else step), anchor="end"))
-    for index in range(5):
-        value = layout.x_low + (layout.x_high - layout.x_low) * index / 4
-        parts.append(_text(frame.x(value), bottom + 18, f"{value:g}", anchor="middle"))
+    for value in linear_axis(layout.x_low, layout.x_high, 6).ticks:
+        if layout.x_low <= value <= layout.x_high:
+            parts.append(_text(frame.x(value), bottom + 18, f"{value:g}", anchor="middle"))
     return parts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lessons.export import export_all
@@ -30,7 +31,7 @@ class ExperimentFiles:
         experiment = self._pane.experiment
         if experiment is not None:
             app, language, judged = self._pane.app, self._pane.language, self._pane.judged
-            app.run_worker(self._write(experiment, results, judged, language), group="notebook")
+            app.run_worker(partial(self._write, experiment, results, judged, language), group="notebook")
 
     async def _write(self, experiment: Experiment, results: Results, judged: Judged | None, language: Language) -> None:
         app = self._pane.app
@@ -42,7 +43,7 @@ class ExperimentFiles:
 
     def export(self) -> None:
         """Write every format into a new directory, and say where."""
-        self._pane.app.run_worker(self._export(), group="export")
+        self._pane.app.run_worker(self._export, group="export")
 
     async def _export(self) -> None:
         pane, app = self._pane, self._pane.app
@@ -60,7 +61,7 @@ class ExperimentFiles:
 
         def write(words: str | None) -> None:
             if words:
-                self._pane.app.run_worker(self._note(words), group="notebook")
+                self._pane.app.run_worker(partial(self._note, words), group="notebook")
 
         self._pane.app.push_screen(NoteDialog(), write)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import events, on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
@@ -138,8 +138,9 @@ class LessonScreen(MiniMindScreen):
         """Something was read, answered, run or passed."""
         if self._shown_page is not None:
             self._say_end()
-            self.run_worker(self._fill_again(), group="fill", exclusive=True)
+            self._fill_again()
 
+    @work(exclusive=True, group="fill")
     async def _fill_again(self) -> None:
         """Numbers and sentences that one's own run has just changed."""
         for block, widget in self._shown:
