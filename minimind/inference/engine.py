@@ -44,7 +44,7 @@ class Engine:
     """One model ready to write. Not for several threads at once.
 
     It remembers the keys and values of the last text and reuses those of a common beginning, so the weights must not
-    change between two requests; call `forget` after changing them.
+    change between two requests; call `forget` after changing them, and `use_native` where the compiled step writes.
     """
 
     def __init__(self, model: MiniMind, tokenizer: Tokenizer, metadata: Mapping[str, Any] | None = None) -> None:
