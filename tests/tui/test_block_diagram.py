@@ -64,8 +64,9 @@ class PaneApp(BareApp):
     """A diagram with its experiment."""
 
     def compose(self) -> ComposeResult:
+        record = LessonRecord(load_lesson("normalization"), lambda: None, lambda problem: None)
         with VerticalScroll():
-            yield DiagramPane(("norm", "residual", "heads", "kv_heads"), LessonRecord(load_lesson("normalization")))
+            yield DiagramPane(("norm", "residual", "heads", "kv_heads"), record)
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ from minimind.experiment import Parameter, experiment
 from minimind.lab.arms import Arm, Results
 from minimind.lab.races import NAMES, Race, run_race
 from minimind.lab.tiny import BYTES, tiny_model
-from minimind.lab.verdicts import NOISE, is_lower, means
+from minimind.lab.verdicts import is_lower, means
 from minimind.model.transformer import MiniMind
 
 WIDTHS = {1: 44, 2: 32, 4: 24, 8: 16}
 """The width of the stream at each depth; the feed-forward takes what is left of the parameters."""
 PARAMETERS = 33_400
 HEADS = 2
-FLAT = 0.15
-"""Nats; depths that differ by less than that lie in one valley."""
+FLAT = 0.1
+"""Nats; shapes that differ by less share the bottom of the valley."""
 SAID_STEPS = 250
 
 
@@ -42,7 +42,7 @@ SAID_STEPS = 250
     choices=(
         Text("the deeper the better", "越深越好"),
         Text("the wider the better", "越宽越好"),
-        Text("little difference up to four layers; eight fall behind", "四层以内差别不大，八层落后"),
+        Text("best in the middle, at two or four layers", "中间最好：两层或四层"),
         Text("no difference anywhere", "哪里都没有差别"),
     ),
     names={
@@ -84,14 +84,11 @@ def shape(layers: int, width: int) -> Callable[[int], MiniMind]:
 
 def _claims(results: Results, said: bool) -> Iterator[Event]:
     losses = {layers: results.mean(f"{layers} layers") for layers in WIDTHS}
-    first, *middle, last = losses
-    valley = [losses[first], *(losses[layers] for layers in middle)]
-    if losses[last] - max(valley) > NOISE:
-        choice = 2
-    elif max(losses.values()) - min(losses.values()) < FLAT:
+    best = min(losses, key=losses.__getitem__)
+    if max(losses.values()) - min(losses.values()) < FLAT:
         choice = 3
     else:
-        choice = 0 if losses[last] == min(losses.values()) else 1
+        choice = 0 if best == max(WIDTHS) else 1 if best == min(WIDTHS) else 2
     said_losses = ", ".join(f"{layers}: {loss:.2f}" for layers, loss in losses.items())
     yield Claim(
         "prediction",
@@ -102,13 +99,13 @@ def _claims(results: Results, said: bool) -> Iterator[Event]:
     yield Claim(
         "the_valley_is_flat",
         Text(
-            "From one layer to four, the same parameters end within 0.15 nats of each other",
-            "从一层到四层，同样多的参数，损失相差不到 0.15 nats",
+            "At the bottom of the valley, two layers and four end within a tenth of a nat of each other",
+            "谷底是平的：两层与四层相差不到 0.1 nats",
         ),
-        {**{f"L{layers}": losses[layers] for layers in (first, *middle)}, "spread": max(valley) - min(valley)},
-        max(valley) - min(valley) < FLAT if said else None,
+        {**{f"L{layers}": loss for layers, loss in losses.items()}, "spread": abs(losses[2] - losses[4])},
+        abs(losses[2] - losses[4]) < FLAT if said else None,
     )
-    narrow = results.of(f"{last} layers")
+    narrow = results.of("8 layers")
     yield Claim(
         "too_narrow_falls_behind",
         Text(

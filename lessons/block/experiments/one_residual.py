@@ -33,7 +33,7 @@ SAID_STEPS = 120
         "steps": Parameter(Text("training steps", "训练步数"), low=5, high=1000),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"seeds": 1, "steps": 160},
+    quick={"seeds": 1, "steps": 125},
     deep={"seeds": 5, "steps": 800},
     smoke={"seeds": 1, "steps": 5, "deep": 4},
     predict=Text(
