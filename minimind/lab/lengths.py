@@ -92,8 +92,8 @@ class PlaceLosses:
     def heatmap(self) -> Heatmap:
         """The same as colours."""
         rows = tuple(tuple(float(value) for value in row[1:]) for row in self._rows())
-        title = Text("Loss, by position", "各位置的损失")
-        return Heatmap("losses", rows, tuple(self.losses), self.names_of_bins(), title=title)
+        title = Text("Loss; a column begins at the position above it", "损失；每列上方是起始位置")
+        return Heatmap("losses", rows, tuple(self.losses), tuple(map(str, self.edges[:-1])), title=title)
 
     def _rows(self) -> tuple[tuple[str | float, ...], ...]:
         places = range(len(self.edges) - 1)

@@ -77,6 +77,8 @@ SAID_STEPS = 120
         "ntk": Text("RoPE, NTK", "RoPE，NTK"),
         "yarn": Text("RoPE, YaRN", "RoPE，YaRN"),
         "alibi": Text("ALiBi", "ALiBi"),
+        "none": Text("none", "无"),
+        "learned": Text("learned", "可学习"),
         "bigram": Text("bigram", "二元（bigram）"),
     },
 )
