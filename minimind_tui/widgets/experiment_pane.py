@@ -37,6 +37,8 @@ from minimind_tui.widgets.prediction_box import PredictionBox
 from minimind_tui.widgets.results_view import ResultsView
 from minimind_tui.widgets.spoken_button import SpokenButton
 
+_LOOKS = 3
+
 
 class ExperimentPane(Speaker, Vertical, can_focus=False):
     """The experiment `name`, with `values` in place of some defaults.
@@ -82,6 +84,7 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         """What is drawn: of a run that ended, or was kept."""
         self._is_looking = False
         self._picked: Budget = "standard"
+        self._looks_left = 0
         self._state: tuple[str, dict[str, object]] = ("lesson.experiment.loading", {})
         self._problem: Text | None = None
         self._timer: Timer | None = None
@@ -345,8 +348,10 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         assert experiment is not None
         kept = None if anew else await asyncio.to_thread(find, experiment, values)
         self._is_looking = False
+        self._looks_left = _LOOKS
         if kept is not None:
             self._show_kept(kept)
+            self._look_at_results()
             return
         before, self.results = self.results, None
         self._draw(Results(experiment.name, values, ()), before)
@@ -354,6 +359,13 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         self._say("lesson.experiment.running")
         self._go_on_drawing()
         self.query_one("#stop", Button).focus()
+
+    def _look_at_results(self) -> None:
+        """Bring what a run draws into view, while it grows to its size; later the learner scrolls as they like."""
+        if self._looks_left:
+            self._looks_left -= 1
+            place = self.query_one(".actions")
+            self.call_after_refresh(place.scroll_visible, top=True, animate=False)
 
     def _draw(self, results: Results, before: Results | None) -> None:
         """Begin to draw `results`, over those of the run before."""
@@ -405,7 +417,10 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
         if run is None:
             return
         at_rest = run.is_at_rest
-        self.query_one(ResultsView).feed(run.drain())
+        events = run.drain()
+        self.query_one(ResultsView).feed(events)
+        if events:
+            self._look_at_results()
         if at_rest and self._timer is not None:
             self._timer.pause()
             if not run.is_running:

@@ -22,6 +22,7 @@ def test_the_shipped_lessons_are_sound() -> None:
 def test_every_lesson_has_a_test_that_runs_it() -> None:
     for lesson in load_lessons():
         file = Path(__file__).with_name(f"test_lesson_{lesson.slug}.py")
+        assert file.exists(), f"write {file.name}; test_lesson_normalization.py is the example"
         assert f'examine_by_running(slug="{lesson.slug}")' in file.read_text(encoding="utf-8")
 
 

@@ -342,3 +342,15 @@ def test_a_wide_range_is_stepped_by_factors() -> None:
     assert narrow.value == 11
     narrow.action_leap(-1)
     assert narrow.value == 9
+
+
+async def test_a_run_brings_what_it_draws_into_view(counter: Experiment) -> None:
+    async with reading("question", size=(80, 24)) as reader:
+        pane = await ready(reader)
+        reader.screen.query_one("#page").scroll_home(animate=False)
+        pace.seconds = 0.05
+        await reader.press("r")
+        await finished(reader, pane)
+        text = await until_shown(reader.pilot, "Run (r)", "It was: 10 steps", "Curve")
+        rows = text.splitlines()
+        assert next(y for y, row in enumerate(rows) if "Run (r)" in row) <= 4
