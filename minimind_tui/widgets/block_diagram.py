@@ -206,7 +206,7 @@ class BlockDiagram(Painted, can_focus=True):
         """What the switch under the cursor does, its choices, and what a turn passed over."""
         switch = SWITCHES[self.current]
         value = getattr(self.switches, self.current)
-        choices = self.t("diagram.choice.gap").join(
+        choices = "  ".join(
             f"[{self.say(name)}]" if choice == value else self.say(name) for choice, name in switch.choices.items()
         )
         words = self.t("diagram.choice.of", label=self.say(switch.label), help=self.say(switch.help), choices=choices)
