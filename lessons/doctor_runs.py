@@ -16,9 +16,9 @@ from lessons.catalogue import claims_of, load_experiment
 from lessons.doctor import Problem
 from lessons.exercise import Exercise
 from lessons.lesson import Lesson, load_lesson, load_lessons
-from lessons.recorded import PREDICTION
+from lessons.predictions import judge
 from minimind.events import Claim, Text, from_dict, to_dict
-from minimind.experiment import BUDGET_CPU_SECONDS, SMOKE_CPU_SECONDS, Budget, Value
+from minimind.experiment import BUDGET_CPU_SECONDS, SMOKE_CPU_SECONDS, Budget, Experiment, Value
 
 SELF_TEST_SEEDS = 3
 
@@ -106,9 +106,15 @@ def _experiment(lesson: Lesson, name: str, root: Path | None) -> Iterator[Proble
                 where, Text(f"an event does not survive JSON: {event!r:.80}", f"有事件无法存为 JSON：{event!r:.80}")
             )
             break
-    if (experiment.predict is None) != (PREDICTION not in {claim.id for claim in claims}):
+    if experiment.predict is not None and not _decides(experiment, claims):
         yield Problem(where, Text("a prediction is asked for but not decided", "要求预测，却没有给出结果"))
     yield from _recording(lesson, name, claims, experiment.resolve())
+
+
+def _decides(experiment: Experiment, claims: tuple[Claim, ...]) -> bool:
+    """Whether the claims say which choice came true, or which number."""
+    anything = 0.0 if experiment.number is None else experiment.number.low
+    return judge(experiment, anything, claims).truth is not None
 
 
 def _same(first: object, second: object) -> bool:

@@ -97,6 +97,8 @@ def test_changed_code_must_be_read_again(course: Path) -> None:
             "falls_with_root does not hold",
         ),
         ("experiments/sample_average.py", '"prediction",', '"guess",', "asked for but not decided"),
+        ("experiments/sample_average.py", '{"choice": int(', '{"number": int(', "asked for but not decided"),
+        ("experiments/sample_average.py", '{"choice": int(', '{"choice": 7 + int(', "asked for but not decided"),
         (
             "exercises/sample_softmax/check.py",
             "return x.softmax(-2)",
