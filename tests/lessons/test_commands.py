@@ -42,7 +42,8 @@ def test_list_names_paths_lessons_experiments(capsys: pytest.CaptureFixture[str]
 
 
 def test_show_fills_numbers_and_remembers_pages(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("show", "normalization", "--page", "8", "--json") == 0
+    number = load_lesson("normalization").page_ids().index("code") + 1
+    assert run("show", "normalization", "--page", str(number), "--json") == 0
     (page,) = lines_of(capsys)
     assert page["id"] == "code"
     assert "class RMSNorm(nn.Module):" in page["text"]
