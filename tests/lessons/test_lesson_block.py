@@ -61,13 +61,13 @@ def test_a_part_taken_out_takes_its_own_parameters_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("name", ["sublayer_order", "one_residual"])
-def test_rearranged_networks_have_the_same_parameters_and_start_equal(name: str) -> None:
+def test_rearranged_networks_have_the_same_parameters_and_start_untrained(name: str) -> None:
     events, _ = _run(name, **({"layers": 2} if name == "sublayer_order" else {"shallow": 2, "deep": 4}))
     sizes = _sizes(events)
     by_depth = {key.split()[-1]: size for key, size in sizes.items()} if name == "one_residual" else sizes
     assert len(set(by_depth.values())) == (2 if name == "one_residual" else 1)
     first = next(event for event in events if isinstance(event, Scalars) and event.chart == "loss")
-    assert all(value == pytest.approx(math.log(256), abs=0.2) for value in first.values.values())
+    assert all(4 < value < math.log(256) + 0.05 for value in first.values.values())
 
 
 def test_deep_and_wide_networks_are_of_one_size() -> None:
@@ -78,7 +78,7 @@ def test_deep_and_wide_networks_are_of_one_size() -> None:
 
 
 def test_the_map_has_a_row_for_each_depth_and_place() -> None:
-    events, claims = _run("norm_place_map", deepest=8, sweep=True, steps=1)
+    events, claims = _run("norm_place_map", deepest=8, sweep=True)
     maps = [event for event in events if isinstance(event, Heatmap)]
     assert maps[-1].row_labels == ("2 pre", "2 post", "2 sandwich", "8 pre", "8 post", "8 sandwich")
     assert maps[-1].column_labels == ("0.001", "0.003", "0.01")

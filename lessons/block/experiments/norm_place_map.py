@@ -80,6 +80,7 @@ class Map:
         Text("only after each addition", "只有放在相加之后"),
         Text("before, and on both sides", "放在之前，以及两边都放"),
         Text("all three", "三种都能"),
+        Text("none, or some other pair", "都不能，或别的组合"),
     ),
     names={
         **NAMES,
@@ -190,9 +191,9 @@ def _claims(found: Map, said: bool) -> Iterator[Event]:
     at = {place: max(found.losses[deep, place, watched]) for place in PLACES}
     learns = tuple(at[place] < found.floor - CLEAR for place in ("pre", "post", "sandwich"))
     answers = {(True, False, False): 0, (False, True, False): 1, (True, False, True): 2, (True, True, True): 3}
-    if learns in answers and said:
-        named = ", ".join(f"{place} {loss:.2f}" for place, loss in at.items())
-        yield Claim("prediction", Text(named, named), {"choice": answers[learns], "layers": deep, **at}, True)
+    named = ", ".join(f"{place} {loss:.2f}" for place, loss in at.items())
+    choice = answers.get(learns, 4)
+    yield Claim("prediction", Text(named, named), {"choice": choice, "layers": deep, **at}, True)
     counts: dict[str, float] = {place: found.learned(place) for place in PLACES}
     cells = {"cells": len(found.depths) * len(found.rates), "floor": found.floor}
     yield Claim(
