@@ -128,7 +128,7 @@ def _claims(looked_up: Results, read: Results, one_source: float, said: bool) ->
             "一层、一个头，答对的比例超过任何只看其中一处的办法",
         ),
         means(one=one) | {"one_source": one_source},
-        agree([value > one_source + 0.03 for value in one]) if said else None,
+        agree([value > one_source + 0.01 for value in one]) if said else None,
     )
     yield Claim(
         "four_heads_do_better",

@@ -185,7 +185,7 @@ def _claims_on_heads(results: Results, said: bool) -> Iterator[Event]:
             "第 1 层有个头看前一个词元；第 2 层有个头看这个词元上次出现之后的那个",
         ),
         means(previous=previous, induction=after),
-        agree([p > 0.5 and a > 0.5 for p, a in zip(previous, after, strict=True)]) if said else None,
+        agree([p > 0.3 and a > 0.5 for p, a in zip(previous, after, strict=True)]) if said else None,
     )
     losses = [loss for _, loss in results.curves["2 layers"]]
     window = max(1, len(losses) // 3)
