@@ -9,7 +9,7 @@ from minimind.events import Claim, Event, Level, Scalars, Text
 from minimind.experiment import Parameter, experiment
 from minimind.lab.arms import Arm, Results
 from minimind.lab.races import NAMES, Race, run_race, variant
-from minimind.lab.verdicts import is_lower, means
+from minimind.lab.verdicts import agree, is_lower, means
 from minimind.model.transformer import MiniMind
 from minimind.model.variants.feed_forward import FeedForwardKind, set_feed_forward
 
@@ -72,7 +72,7 @@ ARMS = {name: width.name for name, width in WIDTHS.items()}
         **ARMS,
     },
 )
-def expansion(activation: str = "relu", rate: float = 0.01, steps: int = 200, seeds: int = 3) -> Iterator[Event]:
+def expansion(activation: str = "relu", rate: float = 0.01, steps: int = 250, seeds: int = 3) -> Iterator[Event]:
     """Plain feed-forward layers of several widths on the same text, and two deeper stacks of the size of ×4."""
     kinds: dict[str, FeedForwardKind] = {"relu": "relu", "gelu": "gelu", "silu": "silu", "linear": "linear"}
     arms = [
@@ -125,16 +125,21 @@ def _claims(results: Results, sizes: dict[str, int], *, said: bool) -> Iterator[
         | {"parameters": sizes["four"], "deep_parameters": sizes["deep_none"]},
         is_lower(results.of("four"), results.of("deep_none")) if said else None,
     )
-    first = [a - b for a, b in zip(results.of("quarter"), results.of("four"), strict=True)]
-    last = [a - b for a, b in zip(results.of("four"), results.of("eight"), strict=True)]
+    gained = [without - a for without, a in zip(results.of("none"), results.of("quarter"), strict=True)]
+    widened = [abs(a - b) for a, b in zip(results.of("quarter"), results.of("four"), strict=True)]
     yield Claim(
-        "returns_diminish",
+        "having_one_beats_width",
         Text(
-            "From ×¼ to ×4 the loss falls by more than from ×4 to ×8",
-            "从 ×¼ 到 ×4 降得多，从 ×4 到 ×8 降得少",
+            "Having a feed-forward at all, even at ×¼, matters more than sixteen times its width",
+            "有没有前馈层（哪怕只有 ×¼），比宽十六倍更要紧",
         ),
         means(
-            first=first, last=last, quarter=results.of("quarter"), one=results.of("one"), eight=results.of("eight")
+            gained=gained,
+            widened=widened,
+            quarter=results.of("quarter"),
+            one=results.of("one"),
+            four=results.of("four"),
+            eight=results.of("eight"),
         ),
-        is_lower(last, first) if said else None,
+        agree([a > b for a, b in zip(gained, widened, strict=True)]) if said else None,
     )

@@ -239,12 +239,21 @@ def _claims(found: list[Examined], facts_count: int) -> Iterator[Event]:
         agree([one.awake > 0.1 for one in found]) if said else None,
     )
     yield Claim(
-        "one_neuron_many_facts",
+        "training_blurs_themes",
         Text(
-            "A neuron is not one fact: without it many are forgotten, and not the same ones as without another",
-            "一个神经元也不对应一条事实：去掉它会忘掉许多条，去掉不同的神经元忘掉的也不同",
+            "Before training the themes are purer: training mixes them",
+            "训练之前主题更纯：训练反而把它们混在一起",
         ),
-        means(lost=lost, most=[max(one.lost) for one in found], least=[min(one.lost) for one in found])
+        means(before=[one.alike_before for one in found], after=[one.alike for one in found]),
+        agree([one.alike < one.alike_before for one in found]) if said else None,
+    )
+    yield Claim(
+        "one_neuron_holds_little",
+        Text(
+            "Without any one neuron, fewer than one fact in twenty is forgotten",
+            "无论去掉哪一个神经元，忘掉的都不到二十分之一",
+        ),
+        means(lost=lost, most=[max(one.lost) for one in found], harmless=[one.lost.count(0) for one in found])
         | {"facts": facts_count},
-        agree([number > 2 for number in lost]) if said else None,
+        agree([max(one.lost) < facts_count / 20 for one in found]) if said else None,
     )
