@@ -35,12 +35,12 @@ SAID_STEPS = 200
         "rate": Parameter(Text("learning rate", "学习率"), choices=(0.001, 0.003, 0.01)),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"seeds": 1, "steps": 225},
+    quick={"seeds": 1, "steps": 360, "layers": 2},
     deep={"seeds": 5, "steps": 1600},
     smoke={"seeds": 1, "steps": 5, "layers": 2},
     predict=Text(
-        "Four orders, the same parameters, four layers. Where does attention first, the usual one, end up?",
-        "四种顺序，参数相同，四层。通常的“注意力在先”会排在哪里？",
+        "Four orders of the same parts, with the same parameters. Where does attention first, the usual one, end up?",
+        "同样的部件、同样的参数，四种顺序。通常的“注意力在先”会排在哪里？",
     ),
     choices=(
         Text("clearly first: the others are 0.1 nats behind or more", "明显第一：其余都落后 0.1 nats 以上"),
