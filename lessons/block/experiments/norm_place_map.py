@@ -188,9 +188,14 @@ def _table(found: Map) -> Event:
 
 def _claims(found: Map, said: bool) -> Iterator[Event]:
     deep, watched = found.depths[-1], found.rates[-1]
-    at = {place: max(found.losses[deep, place, watched]) for place in PLACES}
+    at: dict[str, float] = {place: max(found.losses[deep, place, watched]) for place in PLACES}
     learns = tuple(at[place] < found.floor - CLEAR for place in ("pre", "post", "sandwich"))
-    answers = {(True, False, False): 0, (False, True, False): 1, (True, False, True): 2, (True, True, True): 3}
+    answers: dict[tuple[bool, ...], int] = {
+        (True, False, False): 0,
+        (False, True, False): 1,
+        (True, False, True): 2,
+        (True, True, True): 3,
+    }
     named = ", ".join(f"{place} {loss:.2f}" for place, loss in at.items())
     choice = answers.get(learns, 4)
     yield Claim("prediction", Text(named, named), {"choice": choice, "layers": deep, **at}, True)

@@ -7,6 +7,7 @@ the same batches and take the same steps.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from minimind.errors import UserError
@@ -82,7 +83,7 @@ def what_if(
     if not changed:
         raise UserError("no switch is set otherwise: change one first", "没有改动任何开关：请先拨动一个")
     arms = [
-        Arm(name, lambda seed, made=made: made.build("T1", seed, layers), _settings(switched, made))
+        Arm(name, partial(_build, made, layers), _settings(switched, made))
         for name, made in (("baseline", Switches()), ("switched", switched))
     ]
     yield from _remarks(arms)
@@ -96,6 +97,10 @@ def what_if(
         )  # fmt: skip
     results = yield from run_race(race)
     yield from _claims(results, switched)
+
+
+def _build(made: Switches, layers: int, seed: int) -> MiniMind:
+    return made.build("T1", seed, layers)
 
 
 def _settings(switched: Switches, made: Switches) -> dict[str, str]:

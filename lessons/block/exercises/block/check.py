@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,82 +24,92 @@ from minimind.model.transformer import (
 from minimind.model.variants.parts import install_part
 
 Attend = Callable[[Tensor], Tensor]
-Formula = Callable[[Any, Tensor, Attend], Tensor]
+
+
+class Parts(Protocol):
+    """What a formula uses of a block."""
+
+    input_layernorm: Attend
+    post_attention_layernorm: Attend
+    mlp: Attend
+
+
+Formula = Callable[[Parts, Tensor, Attend], Tensor]
 """What a block makes of `x` [batch, time, hidden]; `attend` is its attention with rotary, mask and cache handed on."""
 
 
-def unchanged(_block: Any, x: Tensor, _attend: Attend) -> Tensor:
+def unchanged(_block: Parts, x: Tensor, _attend: Attend) -> Tensor:
     return x
 
 
-def post_norm(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def post_norm(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = block.input_layernorm(x + attend(x))  # [batch, time, hidden]
     return block.post_attention_layernorm(attended + block.mlp(attended))  # [batch, time, hidden]
 
 
-def norm_on_output(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def norm_on_output(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = x + block.input_layernorm(attend(x))  # [batch, time, hidden]
     return attended + block.post_attention_layernorm(block.mlp(attended))  # [batch, time, hidden]
 
 
-def norm_on_skip(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def norm_on_skip(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = block.input_layernorm(x) + attend(x)  # [batch, time, hidden]
     return block.post_attention_layernorm(attended) + block.mlp(attended)  # [batch, time, hidden]
 
 
-def residual_from_normed(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def residual_from_normed(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     normed = block.input_layernorm(x)  # [batch, time, hidden]
     attended = normed + attend(normed)  # [batch, time, hidden]
     normed = block.post_attention_layernorm(attended)  # [batch, time, hidden]
     return normed + block.mlp(normed)  # [batch, time, hidden]
 
 
-def shared_norm(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def shared_norm(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = x + attend(block.input_layernorm(x))  # [batch, time, hidden]
     return attended + block.mlp(block.input_layernorm(attended))  # [batch, time, hidden]
 
 
-def norms_swapped(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def norms_swapped(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = x + attend(block.post_attention_layernorm(x))  # [batch, time, hidden]
     return attended + block.mlp(block.input_layernorm(attended))  # [batch, time, hidden]
 
 
-def second_norm_forgotten(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def second_norm_forgotten(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = x + attend(block.input_layernorm(x))  # [batch, time, hidden]
     return attended + block.mlp(attended)  # [batch, time, hidden]
 
 
-def feed_forward_reads_input(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def feed_forward_reads_input(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = x + attend(block.input_layernorm(x))  # [batch, time, hidden]
     return attended + block.mlp(block.post_attention_layernorm(x))  # [batch, time, hidden]
 
 
-def feed_forward_adds_to_input(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def feed_forward_adds_to_input(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = x + attend(block.input_layernorm(x))  # [batch, time, hidden]
     return x + block.mlp(block.post_attention_layernorm(attended))  # [batch, time, hidden]
 
 
-def first_residual_missing(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def first_residual_missing(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = attend(block.input_layernorm(x))  # [batch, time, hidden]
     return attended + block.mlp(block.post_attention_layernorm(attended))  # [batch, time, hidden]
 
 
-def second_residual_missing(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def second_residual_missing(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = x + attend(block.input_layernorm(x))  # [batch, time, hidden]
     return block.mlp(block.post_attention_layernorm(attended))  # [batch, time, hidden]
 
 
-def one_residual_around_both(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def one_residual_around_both(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = attend(block.input_layernorm(x))  # [batch, time, hidden]
     return x + block.mlp(block.post_attention_layernorm(attended))  # [batch, time, hidden]
 
 
-def feed_forward_first(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def feed_forward_first(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     fed = x + block.mlp(block.post_attention_layernorm(x))  # [batch, time, hidden]
     return fed + attend(block.input_layernorm(fed))  # [batch, time, hidden]
 
 
-def textbook(block: Any, x: Tensor, attend: Attend) -> Tensor:
+def textbook(block: Parts, x: Tensor, attend: Attend) -> Tensor:
     attended = x + attend(block.input_layernorm(x))  # [batch, time, hidden]
     return attended + block.mlp(block.post_attention_layernorm(attended))  # [batch, time, hidden]
 
@@ -117,7 +127,7 @@ def part_of(formula: Formula, *, with_mask: bool = True, with_cache: bool = True
 
         def forward(self, x: Tensor, rotary: Any, mask: Tensor | None = None, cache: Any = None) -> Tensor:
             mask, cache = mask if with_mask else None, cache if with_cache else None
-            return formula(self, x, lambda read: self.self_attn(read, rotary, mask, cache))
+            return formula(cast(Parts, self), x, lambda read: self.self_attn(read, rotary, mask, cache))
 
     return OwnBlock
 

@@ -43,5 +43,6 @@ class Block(nn.Module):
         found = self.self_attn(read, rotary, mask, cache)
         attended = x + found  # [batch, time, hidden]
         read = self.post_attention_layernorm(attended)
-        return attended + self.mlp(read)  # [batch, time, hidden]
+        updated: Tensor = attended + self.mlp(read)
+        return updated  # [batch, time, hidden]
         # end hole
