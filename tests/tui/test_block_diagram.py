@@ -5,17 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
+from lessons.catalogue import load_experiment
 from lessons.lesson import load_lesson
 from minimind.events import Claim, Event, Text
-from minimind.experiment import Experiment, Parameter, experiment
-from minimind.lab.switches import SWITCHES, Switches, names
+from minimind.experiment import Experiment
+from minimind.lab.switches import Switches, names
 from minimind_tui.lesson_record import LessonRecord
 from minimind_tui.speech import relabel_tree
 from minimind_tui.widgets.block_diagram import BlockDiagram
@@ -26,24 +27,10 @@ from tests.tui.driving import BareApp, lines_of, text_of, until
 ran: list[dict[str, Any]] = []
 
 
-@experiment(
-    title=Text("What if", "如果"),
-    question=Text("What if we do not?", "不这样呢？"),
-    parameters={
-        "norm": Parameter(Text("norm", "归一化"), choices=tuple(SWITCHES["norm"].choices)),
-        "residual": Parameter(Text("residual", "残差"), choices=tuple(SWITCHES["residual"].choices)),
-        "heads": Parameter(Text("heads", "头数"), choices=tuple(SWITCHES["heads"].choices)),
-        "kv_heads": Parameter(Text("kv", "键值头"), choices=tuple(SWITCHES["kv_heads"].choices)),
-        "steps": Parameter(Text("steps", "步数"), low=1, high=9),
-    },
-    quick={},
-)
-def stand_in(
-    norm: str = "rms", residual: str = "none", heads: int = 4, kv_heads: int = 4, steps: int = 3
-) -> Iterator[Event]:
+def stand_in(**values: Any) -> Iterator[Event]:
     """Says what it was given; stands in for the training."""
-    ran.append({"norm": norm, "residual": residual, "heads": heads, "kv_heads": kv_heads, "steps": steps})
-    yield Claim("verdict", Text("It ran", "跑完了"), {"steps": steps}, True)
+    ran.append(values)
+    yield Claim("verdict", Text("It ran", "跑完了"), {"steps": values["steps"]}, True)
 
 
 class DiagramApp(BareApp):
@@ -72,8 +59,9 @@ class PaneApp(BareApp):
 @pytest.fixture
 def experiment_in_place(monkeypatch: pytest.MonkeyPatch) -> Experiment:
     ran.clear()
-    monkeypatch.setattr("minimind_tui.widgets.experiment_pane.load_experiment", lambda _name: stand_in)
-    return stand_in
+    replaced = replace(load_experiment("what_if"), function=stand_in)
+    monkeypatch.setattr("minimind_tui.widgets.experiment_pane.load_experiment", lambda _name: replaced)
+    return replaced
 
 
 async def test_arrows_reach_every_switch_and_leave_at_the_edge() -> None:
@@ -206,17 +194,17 @@ async def test_the_switches_are_what_is_trained() -> None:
         await pilot.press("enter")
         await until(pilot, lambda: pane.experiment is not None and bool(pane.query(ParameterLine)), seconds=60)
         shown = [line.setting.name for line in pane.query(ParameterLine) if line.display]
-        assert shown == ["steps"]
-        await pilot.press("tab", "enter", "r")
+        assert shown == ["layers", "rate", "steps", "seeds"]
+        pane.diagram.go_to("residual")
+        await pilot.press("enter", "r")
         await until(pilot, lambda: "It ran" in text_of(app))
-        assert ran == [{"norm": "layer", "residual": "none", "heads": 4, "kv_heads": 4, "steps": 3}]
+        assert len(ran) == 1
+        assert {name: ran[0][name] for name in names()} == asdict(Switches(norm="layer", residual="none"))
         pane.action_defaults()
         await pilot.pause()
         assert pane.diagram.switches == Switches()
         values = {line.setting.name: line.value for line in pane.query(ParameterLine)}
-        assert {name: values[name] for name in ("norm", "residual", "heads")} == {
-            name: asdict(Switches())[name] for name in ("norm", "residual", "heads")
-        }
+        assert {name: values[name] for name in names()} == asdict(Switches())
 
 
 def test_the_pane_is_known_without_torch() -> None:
