@@ -38,8 +38,8 @@ SURE = 0.9
     ),
     choices=(
         Text("hardly any", "几乎没有"),
-        Text("a third to two thirds", "三分之一到三分之二"),
-        Text("nearly all", "几乎全部"),
+        Text("about one in three", "三分之一左右"),
+        Text("more than half", "超过一半"),
     ),
     names={
         "probability": Text("Probability of the likeliest token", "最可能的词元的概率"),
@@ -76,7 +76,7 @@ def _table(rows: list[tuple[str | float, ...]]) -> Event:
 
 def _claims(likeliest: list[float]) -> Iterator[Event]:
     sure = sum(probability > SURE for probability in likeliest) / len(likeliest)
-    choice = 0 if sure < 1 / 3 else 1 if sure <= 2 / 3 else 2
+    choice = 0 if sure < 0.15 else 1 if sure <= 0.5 else 2
     yield Claim("prediction", Text(f"{sure:.0%}", f"{sure:.0%}"), {"choice": choice}, True)
     open_steps = sum(probability < 0.5 for probability in likeliest)
     yield Claim(

@@ -16,6 +16,8 @@ PARTS = {
     "feed_forward": Text("feed-forward", "前馈"),
     "norms": Text("norms", "归一化"),
 }
+MODULES = {"embedding": "embed_tokens", "attention": "self_attn", "feed_forward": "mlp", "norms": "norm"}
+"""What the parts are called in the network: the same in every language."""
 
 
 @experiment(
@@ -62,12 +64,10 @@ def _shares(counts: ParameterCounts) -> dict[str, float]:
 def _table(name: str, title: Text, counts: ParameterCounts) -> Event:
     shares = _shares(counts)
     rows: list[tuple[str | float, ...]] = []
-    for part, label in PARTS.items():
+    for part, module in MODULES.items():
         bar = "█" * round(shares[part] / 4)
-        rows.append(
-            (label.en if label.en == label.zh else part, f"{getattr(counts, part):,}", f"{shares[part]:.1f}", bar)
-        )
-    rows.append(("total", f"{counts.total:,}", "100", ""))
+        rows.append((module, f"{getattr(counts, part):,}", f"{shares[part]:.1f}", bar))
+    rows.append(("Σ", f"{counts.total:,}", "100", ""))
     columns = (Text("part", "部分"), Text("numbers", "个数"), Text("%", "%"), Text("", ""))
     return Table(name, columns, tuple(rows), title)
 

@@ -13,7 +13,7 @@ from minimind.experiment import Parameter, experiment
 from minimind.inference.engine import Engine
 
 SETTINGS: dict[str, dict[str, float]] = {
-    "greedy": {"temperature": 0.0, "top_p": 1.0},
+    "T 0": {"temperature": 0.0, "top_p": 1.0},
     "T 0.5": {"temperature": 0.5, "top_p": 1.0},
     "T 1": {"temperature": 1.0, "top_p": 1.0},
     "T 1.5": {"temperature": 1.5, "top_p": 1.0},
@@ -42,7 +42,11 @@ SHOWN = 60
         "Which setting makes the texts most alike: the fewest different runs of four tokens over all of them?",
         "哪种设置写出的文本彼此最像，即所有文本里不同的四词元串最少？",
     ),
-    choices=(Text("greedy", "贪心"), Text("temperature 1.5", "温度 1.5"), Text("top-k 10", "top-k 10")),
+    choices=(
+        Text("greedy (temperature 0)", "贪心（温度 0）"),
+        Text("temperature 1.5", "温度 1.5"),
+        Text("top-k 10", "top-k 10"),
+    ),
 )
 def sampling_settings(samples: int = 12, tokens: int = 60, documents: int = 2500) -> Iterator[Event]:
     """``nano-chat`` continues five beginnings; variety is counted in its texts, strangeness against the corpus."""
@@ -87,15 +91,17 @@ def _table(variety: dict[str, float], strange: dict[str, float], first: dict[str
 
 
 def _claims(variety: dict[str, float], strange: dict[str, float], samples: int) -> Iterator[Event]:
-    candidates = ("greedy", "T 1.5", "top-k 10")
+    candidates = ("T 0", "T 1.5", "top-k 10")
     least = min(candidates, key=lambda name: variety[name])
     yield Claim("prediction", Text(least, least), {"choice": candidates.index(least)}, True)
     said = samples >= 4
     yield Claim(
         "greedy_repeats",
-        Text("Greedy texts are the most alike, and temperature brings variety", "贪心的文本彼此最像，温度带来多样"),
-        {name.replace(" ", "_").replace(".", "_"): 100 * variety[name] for name in ("greedy", "T 0.5", "T 1", "T 1.5")},
-        variety["greedy"] < variety["T 0.5"] < variety["T 1.5"] if said else None,
+        Text(
+            "Greedy texts are the most alike, and temperature brings variety", "贪心（T 0）的文本彼此最像，温度带来多样"
+        ),
+        {name.replace(" ", "_").replace(".", "_"): 100 * variety[name] for name in ("T 0", "T 0.5", "T 1", "T 1.5")},
+        variety["T 0"] < variety["T 0.5"] < variety["T 1.5"] if said else None,
     )
     yield Claim(
         "heat_is_strange",
@@ -103,8 +109,8 @@ def _claims(variety: dict[str, float], strange: dict[str, float], samples: int) 
             "What heat adds is largely strange: runs of tokens that the corpus does not know",
             "升温多出来的大半是陌生的：语料里没有的词元串",
         ),
-        {"greedy": 100 * strange["greedy"], "T_1": 100 * strange["T 1"], "T_1_5": 100 * strange["T 1.5"]},
-        strange["greedy"] < strange["T 1"] < strange["T 1.5"] if said else None,
+        {"T_0": 100 * strange["T 0"], "T_1": 100 * strange["T 1"], "T_1_5": 100 * strange["T 1.5"]},
+        strange["T 0"] < strange["T 1"] < strange["T 1.5"] if said else None,
     )
     yield Claim(
         "filters_cut_the_tail",
