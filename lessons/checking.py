@@ -18,8 +18,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from lessons.exercise import STAGES, Stage
+from lessons.exercise import MOST_COLUMNS, MOST_ROWS, STAGES, Difference, Matrix, Stage
 from minimind.errors import UserError
 from minimind.events import Text
 from minimind.model.transformer import MiniMind
@@ -51,12 +52,25 @@ class Invariant:
 
 
 @dataclass(frozen=True)
+class Longer:
+    """Two cases of which the second is longer: a right implementation needs no more operations of torch for it.
+
+    A Python loop over time does. `wrong` says so; `slack` operations more are let pass.
+    """
+
+    wrong: Text
+    cases: Callable[[torch.Generator], tuple[Case, Case]]
+    slack: int = 4
+
+
+@dataclass(frozen=True)
 class Check:
     """Everything needed to check one part.
 
     `run(part, case)` computes the part's result for a case; `cases` draws the inputs afresh, the first being small;
     `inspect_part` may find fault with how the part is built; `reference` and `mutants` have the part's interface.
     `install(model, part)` puts the part in the place of the model's own, so that the learner can train with it.
+    `longer`, where there is one, forbids a loop whose length is that of the input.
     """
 
     part: str
@@ -69,14 +83,16 @@ class Check:
     invariants: tuple[Invariant, ...] = ()
     inspect_part: Callable[[Part], Text | None] = lambda _part: None
     install: Callable[[MiniMind, Part], None] | None = None
+    longer: Longer | None = None
 
 
-class _Failed(Exception):
-    """A stage failed; holds what to tell the learner."""
+class PartError(Exception):
+    """The learner's part is not right; holds what to tell them."""
 
-    def __init__(self, text: Text) -> None:
+    def __init__(self, text: Text, difference: Difference | None = None) -> None:
         super().__init__(text.en)
         self.text = text
+        self.difference = difference
 
 
 def load_check(path: str | Path) -> Check:
@@ -88,22 +104,24 @@ def load_check(path: str | Path) -> Check:
 
 
 def run_check(check: Check, file: str | Path, seed: int) -> dict[str, Any]:
-    """The verdict on `file` as JSON data: ``stages`` up to the first failure, and the ``mutant`` it resembles."""
+    """The verdict on `file` as JSON data: ``stages`` up to the first failure, the ``mutant`` it resembles, ``difference``."""
     cases = check.cases(torch.Generator().manual_seed(seed))
     stages: list[dict[str, Any]] = []
     part: Part = None
     mutant = None
+    difference: Difference | None = None
     try:
-        part = _load_part(check, Path(file))
+        part = load_part(check, Path(file))
         _passed(stages, "import")
         for stage, test in _tests(check, part, cases, seed):
             test()
             _passed(stages, stage)
-    except _Failed as failure:
+    except PartError as failure:
         message = {"en": failure.text.en, "zh": failure.text.zh}
         stages.append({"stage": list(STAGES)[len(stages)], "passed": False, "message": message})
         mutant = diagnose(check, part, cases) if part is not None else None
-    return {"stages": stages, "mutant": mutant}
+        difference = failure.difference
+    return {"stages": stages, "mutant": mutant, "difference": None if difference is None else difference.to_dict()}
 
 
 def diagnose(check: Check, part: Part, cases: list[Case]) -> str | None:
@@ -125,7 +143,7 @@ def self_test(check: Check, seed: int) -> list[str]:
                 test()
             if name != "the reference":
                 problems.append(f"{name} passes")
-        except _Failed as failure:
+        except PartError as failure:
             found = diagnose(check, part, cases)
             if name == "the reference":
                 problems.append(f"{name} fails: {failure.text.en}")
@@ -135,13 +153,14 @@ def self_test(check: Check, seed: int) -> list[str]:
 
 
 def _tests(check: Check, part: Part, cases: list[Case], seed: int) -> Iterator[tuple[Stage, Callable[[], None]]]:
-    """The stages after loading, each as a call that raises _Failed."""
+    """The stages after loading, each as a call that raises PartError."""
     yield "runs", lambda: _check_runs(check, part, cases[0])
     yield "shape", lambda: _each(cases, lambda case: _check_shape(check, part, case))
     yield "dtype", lambda: _each(cases, lambda case: _check_dtype(check, part, case))
     yield "values", lambda: _each(cases, lambda case: _check_values(check, part, case))
     yield "gradients", lambda: _each(cases, lambda case: _check_gradients(check, part, case))
     yield "invariants", lambda: _check_invariants(check, part, seed)
+    yield "efficiency", lambda: _check_efficiency(check, part, seed)
 
 
 def _each(cases: list[Case], test: Callable[[Case], None]) -> None:
@@ -163,23 +182,23 @@ def _load(path: Path, name: str) -> ModuleType:
     return module
 
 
-def _load_part(check: Check, file: Path) -> Part:
-    """The learner's part. Raises _Failed with the line of a syntax error, or what is missing."""
+def load_part(check: Check, file: Path) -> Part:
+    """The learner's part. Raises PartError with the line of a syntax error, or what is missing."""
     try:
         module = _load(file, "learner")
     except SyntaxError as error:
-        raise _Failed(
+        raise PartError(
             Text(f"line {error.lineno}: {error.msg}", f"第 {error.lineno} 行有语法错误：{error.msg}")
         ) from None
     except Exception as error:
-        raise _Failed(_said(error, file)) from None
+        raise PartError(said_error(error, file)) from None
     part = getattr(module, check.part, None)
     if part is None:
-        raise _Failed(Text(f"the file does not define {check.part}", f"文件里没有定义 {check.part}"))
+        raise PartError(Text(f"the file does not define {check.part}", f"文件里没有定义 {check.part}"))
     parameters = tuple(inspect.signature(part).parameters)
     if parameters[: len(check.parameters)] != check.parameters:
         wanted, given = ", ".join(check.parameters), ", ".join(parameters)
-        raise _Failed(
+        raise PartError(
             Text(
                 f"{check.part} takes ({given}); it should take ({wanted})",
                 f"{check.part} 的参数是 ({given})，应为 ({wanted})",
@@ -188,13 +207,13 @@ def _load_part(check: Check, file: Path) -> Part:
     try:
         fault = check.inspect_part(part)
     except Exception as error:
-        raise _Failed(_said(error, file)) from None
+        raise PartError(said_error(error, file)) from None
     if fault is not None:
-        raise _Failed(fault)
+        raise PartError(fault)
     return part
 
 
-def _said(error: BaseException, file: Path | None = None) -> Text:
+def said_error(error: BaseException, file: Path | None = None) -> Text:
     """An exception of the learner's code, with the line of their file where it came from."""
     line = None
     trace = error.__traceback__
@@ -212,15 +231,15 @@ def _result(check: Check, part: Part, case: Case) -> Tensor:
         with torch.no_grad():
             return check.run(part, case)
     except Exception as error:
-        said = _said(error)
-        raise _Failed(Text(f"on {case.name.en}: {said.en}", f"在“{case.name.zh}”上：{said.zh}")) from None
+        said = said_error(error)
+        raise PartError(Text(f"on {case.name.en}: {said.en}", f"在“{case.name.zh}”上：{said.zh}")) from None
 
 
 def _check_runs(check: Check, part: Part, case: Case) -> None:
     result = _result(check, part, case)
     if not isinstance(result, Tensor):
         kind = type(result).__name__
-        raise _Failed(Text(f"it returns {kind}, not a tensor", f"返回的是 {kind}，不是张量"))
+        raise PartError(Text(f"it returns {kind}, not a tensor", f"返回的是 {kind}，不是张量"))
 
 
 def _named(axes: tuple[str, ...], shape: tuple[int, ...]) -> str:
@@ -233,7 +252,7 @@ def _check_shape(check: Check, part: Part, case: Case) -> None:
     given, wanted = _result(check, part, case).shape, _result(check, check.reference, case).shape
     if given != wanted:
         expected, got = _named(check.axes, tuple(wanted)), _named(check.axes, tuple(given))
-        raise _Failed(
+        raise PartError(
             Text(
                 f"on {case.name.en}: expected {expected}, got {got}",
                 f"在“{case.name.zh}”上：应为 {expected}，得到 {got}",
@@ -242,36 +261,69 @@ def _check_shape(check: Check, part: Part, case: Case) -> None:
 
 
 def _check_dtype(check: Check, part: Part, case: Case) -> None:
-    given, wanted = _result(check, part, case).dtype, _result(check, check.reference, case).dtype
-    if given != wanted:
-        raise _Failed(
-            Text(
-                f"on {case.name.en}: expected {wanted}, got {given}",
-                f"在“{case.name.zh}”上：应为 {wanted}，得到 {given}",
+    found, right = _result(check, part, case), _result(check, check.reference, case)
+    for given, wanted in ((found.dtype, right.dtype), (found.device, right.device)):
+        if given != wanted:
+            raise PartError(
+                Text(
+                    f"on {case.name.en}: expected {wanted}, got {given}",
+                    f"在“{case.name.zh}”上：应为 {wanted}，得到 {given}",
+                )
             )
-        )
 
 
 def _check_values(check: Check, part: Part, case: Case) -> None:
     given, wanted = _result(check, part, case), _result(check, check.reference, case)
     if not _close(given, wanted, case):
-        raise _Failed(_difference(given.float(), wanted.float(), case))
+        given, wanted = given.float(), wanted.float()
+        raise PartError(_said_difference(given, wanted, case), _shown_difference(given, wanted, case))
 
 
-def _difference(given: Tensor, wanted: Tensor, case: Case) -> Text:
+def _worst(given: Tensor, wanted: Tensor) -> int:
+    """The place, in the flattened tensors, at which they differ most."""
+    return int((given - wanted).abs().nan_to_num(nan=torch.inf).argmax())
+
+
+def _shown_difference(given: Tensor, wanted: Tensor, case: Case) -> Difference:
+    """A piece of both around the worst place."""
+    columns = wanted.shape[-1] if wanted.dim() else 1
+    row, column = divmod(_worst(given, wanted), columns)
+    top = max(0, min(row - MOST_ROWS // 2, wanted.numel() // columns - MOST_ROWS))
+    left = max(0, min(column - MOST_COLUMNS // 2, columns - MOST_COLUMNS))
+
+    def piece(tensor: Tensor) -> Matrix:
+        rows = tensor.reshape(-1, columns)[top : top + MOST_ROWS, left : left + MOST_COLUMNS]  # [rows, columns]
+        return tuple(tuple(values) for values in rows.tolist())
+
+    return Difference(case.name, piece(given), piece(wanted), top, left)
+
+
+def _said_difference(given: Tensor, wanted: Tensor, case: Case) -> Text:
     """Where two tensors differ most, and whether they differ by one factor everywhere."""
-    error = (given - wanted).abs().nan_to_num(nan=torch.inf)
-    flat = int(error.argmax())
-    place = "[" + ", ".join(str(int(index)) for index in torch.unravel_index(torch.tensor(flat), error.shape)) + "]"
+    flat = _worst(given, wanted)
+    place = "[" + ", ".join(str(int(index)) for index in torch.unravel_index(torch.tensor(flat), wanted.shape)) + "]"
     yours, expected = float(given.flatten()[flat]), float(wanted.flatten()[flat])
     ratios = (given / wanted)[wanted.abs() > case.absolute]
     en = f"on {case.name.en}: expected {expected:.5g} at {place}, got {yours:.5g}"
     zh = f"在“{case.name.zh}”上：{place} 处应为 {expected:.5g}，得到 {yours:.5g}"
-    if len(ratios) > 1 and bool(ratios.isfinite().all()) and float(ratios.std()) < 1e-3 * float(ratios.mean().abs()):
-        factor = float(ratios.mean())
-        en += f"; yours is {factor:.4g} times what is expected, everywhere"
-        zh += f"；你的结果处处是应有值的 {factor:.4g} 倍"
-    return Text(en, zh)
+    said = _said_ratios(ratios[ratios.isfinite()])
+    return Text(f"{en}{said.en}", f"{zh}{said.zh}")
+
+
+def _said_ratios(ratios: Tensor) -> Text:
+    """How the learner's values relate to those expected [count]: one factor everywhere, or between which ones most lie."""
+    if len(ratios) < 2:
+        return Text("", "")
+    mean = float(ratios.mean())
+    if float(ratios.std()) < 1e-3 * abs(mean):
+        return Text(
+            f"; yours is {mean:.4g} times what is expected, everywhere", f"；你的结果处处是应有值的 {mean:.4g} 倍"
+        )
+    low, middle, high = ratios.quantile(torch.tensor([0.1, 0.5, 0.9])).tolist()
+    return Text(
+        f"; yours over the expected: median {middle:.3g}, most between {low:.3g} and {high:.3g}",
+        f"；你的结果与应有值之比：中位数 {middle:.3g}，大多在 {low:.3g} 到 {high:.3g} 之间",
+    )
 
 
 def _gradients(check: Check, part: Part, case: Case) -> dict[str, Tensor | None]:
@@ -293,20 +345,20 @@ def _check_gradients(check: Check, part: Part, case: Case) -> None:
     try:
         given = _gradients(check, part, case)
     except Exception as error:
-        said = _said(error)
-        raise _Failed(Text(f"no gradient comes through: {said.en}", f"梯度传不回来：{said.zh}")) from None
+        said = said_error(error)
+        raise PartError(Text(f"no gradient comes through: {said.en}", f"梯度传不回来：{said.zh}")) from None
     for name, wanted in expected.items():
         found = given[name]
         if found is None or wanted is None:
-            raise _Failed(
+            raise PartError(
                 Text(
                     f"no gradient reaches {name}: is there a detach(), .data or no_grad()?",
                     f"梯度传不到 {name}：是不是用了 detach()、.data 或 no_grad()？",
                 )
             )
         if not _close(found, wanted, case):
-            said = _difference(found.float(), wanted.float(), case)
-            raise _Failed(Text(f"the gradient of {name} {said.en}", f"{name} 的梯度：{said.zh}"))
+            said = _said_difference(found.float(), wanted.float(), case)
+            raise PartError(Text(f"the gradient of {name} {said.en}", f"{name} 的梯度：{said.zh}"))
 
 
 def _check_invariants(check: Check, part: Part, seed: int) -> None:
@@ -315,9 +367,42 @@ def _check_invariants(check: Check, part: Part, seed: int) -> None:
         try:
             holds = invariant.holds(part, generator)
         except Exception as error:
-            raise _Failed(_said(error)) from None
+            raise PartError(said_error(error)) from None
         if not holds:
-            raise _Failed(invariant.wrong)
+            raise PartError(invariant.wrong)
+
+
+class _Operations(TorchDispatchMode):
+    """Counts what torch is asked to compute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, _types: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += 1
+        return function(*arguments, **(named or {}))
+
+
+def _check_efficiency(check: Check, part: Part, seed: int) -> None:
+    if check.longer is None:
+        return
+    counts = []
+    for case in check.longer.cases(torch.Generator().manual_seed(seed)):
+        with _Operations() as operations:
+            _result(check, part, case)
+        counts.append(operations.count)
+    short, long = counts
+    if long > short + check.longer.slack:
+        wrong = check.longer.wrong
+        raise PartError(
+            Text(
+                f"{wrong.en} ({short} operations, {long} for a longer input)",
+                f"{wrong.zh}（短输入 {short} 次运算，长输入 {long} 次）",
+            )
+        )
 
 
 def _close(given: Tensor, wanted: Tensor, case: Case) -> bool:

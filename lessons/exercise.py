@@ -16,6 +16,7 @@ folder is never written to.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,16 +29,19 @@ from minimind.events import Text
 from minimind.safe_text import clean
 
 HINT_RUNGS = 3
+_INSTALLS = re.compile(r"^\s+install=", re.MULTILINE)
+"""The argument of the check; reading it keeps torch out of the app."""
 _HOLE, _HOLE_END = "# hole: ", "# end hole"
-Stage = Literal["import", "runs", "shape", "dtype", "values", "gradients", "invariants"]
+Stage = Literal["import", "runs", "shape", "dtype", "values", "gradients", "invariants", "efficiency"]
 STAGES: Mapping[Stage, Text] = {
     "import": Text("loads and has the right signature", "能载入，签名正确"),
     "runs": Text("runs on a small example", "能在小例子上运行"),
     "shape": Text("shape", "形状"),
-    "dtype": Text("dtype", "数据类型"),
+    "dtype": Text("dtype and device", "数据类型与设备"),
     "values": Text("values", "数值"),
     "gradients": Text("gradients", "梯度"),
     "invariants": Text("properties that must hold", "应有的性质"),
+    "efficiency": Text("no more work than needed", "没有多余的计算"),
 }
 
 
@@ -70,6 +74,11 @@ class Exercise:
     def file(self) -> Path:
         """The learner's file; it may not exist yet."""
         return paths.exercises() / f"{self.name}.py"
+
+    @property
+    def can_be_installed(self) -> bool:
+        """Whether a model can be trained with the part: its check says how to put it in."""
+        return _INSTALLS.search((self.directory / "check.py").read_text(encoding="utf-8")) is not None
 
     @property
     def stub(self) -> str:
@@ -122,9 +131,40 @@ class StageResult:
     message: Text | None = None
 
 
+Matrix = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A piece of the learner's result beside the expected one, with the worst cell in it, at most `MOST_ROWS` × `MOST_COLUMNS`.
+
+    All axes but the last are laid one below the other; `row` and `column` are where the piece begins.
+    """
+
+    case: Text
+    yours: Matrix
+    expected: Matrix
+    row: int = 0
+    column: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data; numbers that JSON has no name for are text."""
+        return {
+            "case": _plain(self.case),
+            "yours": [[str(value) for value in row] for row in self.yours],
+            "expected": [[str(value) for value in row] for row in self.expected],
+            "row": self.row,
+            "column": self.column,
+        }
+
+
+MOST_ROWS, MOST_COLUMNS = 12, 16
+
+
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """What a check found. `stages` ends with the first that failed; `limit` names a limit that was reached.
+    `difference` shows the values where they are wrong.
 
     `problem` is there when no verdict came (the code ended the process, or a limit did); `output` is what the code
     printed, made safe to show.
@@ -132,6 +172,7 @@ class CheckResult:
 
     stages: tuple[StageResult, ...] = ()
     mutant: str | None = None
+    difference: Difference | None = None
     limit: str | None = None
     problem: Text | None = None
     output: str = ""
@@ -152,6 +193,7 @@ class CheckResult:
             "passed": self.passed,
             "stages": stages,
             "mutant": self.mutant,
+            "difference": None if self.difference is None else self.difference.to_dict(),
             "limit": self.limit,
             "problem": None if self.problem is None else _plain(self.problem),
             "output": self.output,
@@ -169,6 +211,19 @@ def stage_results(data: Any) -> tuple[StageResult, ...]:
             raise ValueError(item["stage"])
         results.append(StageResult(item["stage"], bool(item["passed"]), text))
     return tuple(results)
+
+
+def difference_of(data: Any) -> Difference | None:
+    """The inverse of `Difference.to_dict`, cut to size, its text made safe. Raises KeyError, TypeError or ValueError."""
+    if data is None:
+        return None
+    case = Text(clean(str(data["case"]["en"]), 200), clean(str(data["case"]["zh"]), 200))
+    yours, expected = _matrix(data["yours"]), _matrix(data["expected"])
+    return Difference(case, yours, expected, int(data["row"]), int(data["column"]))
+
+
+def _matrix(rows: Any) -> Matrix:
+    return tuple(tuple(float(value) for value in row[:MOST_COLUMNS]) for row in rows[:MOST_ROWS])
 
 
 def read_exercise(directory: Path, lesson: str) -> Exercise:

@@ -1,7 +1,8 @@
 """The process between the app and a learner's code: sets limits, watches, and leaves nothing behind.
 
 Run as a file in a session of its own: ``python -I exercise_launcher.py JSON``. It forks a worker that loads the check
-and the learner's file, waits for it within the limits, kills what the worker started, and writes how it ended.
+and the learner's file and checks it (or trains with it), waits for it within the limits, kills what the worker
+started, and writes how it ended.
 Both write lines of JSON to the verdict descriptor, which the learner's code is not told about: the exit code says
 nothing. This guards against accidents (loops, floods, memory), it is not a sandbox.
 """
@@ -15,6 +16,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -56,21 +58,20 @@ def _say(descriptor: int, message: dict[str, Any]) -> None:
 
 
 def _work(request: dict[str, Any], verdict: int, started: int) -> None:
-    """In the worker: load the check (which imports torch), say so, set the limits, run it, write the verdict."""
+    """In the worker: load what does the task (which imports torch), say so, set the limits, do it, tell what comes."""
     code = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _leave_the_network()
-        from lessons.checking import load_check, run_check
-
-        check = load_check(request["check"])
+        messages = _TASKS[request["task"]](request)
+        next(messages)
         os.write(started, b"1")
         os.close(started)
         _limit(request["limits"])
-        result = run_check(check, request["file"], int(request["seed"]))
-        _say(verdict, {"verdict": result, "token": request["token"]})
+        for message in messages:
+            _say(verdict, message | {"token": request["token"]})
         code = 0
     except BaseException as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
@@ -78,6 +79,28 @@ def _work(request: dict[str, Any], verdict: int, started: int) -> None:
     finally:
         sys.stdout.flush()
         os._exit(code)
+
+
+def _check(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Says when it is loaded, then the verdict on a learner's file."""
+    from lessons.checking import load_check, run_check
+
+    check = load_check(request["check"])
+    yield {"loaded": True}
+    yield {"verdict": run_check(check, request["file"], int(request["seed"]))}
+
+
+def _train(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Says when it is loaded, then the events of a training with learners' parts."""
+    from lessons.part_training import train_parts
+    from minimind.events import to_dict
+
+    yield {"loaded": True}
+    for event in train_parts(request["parts"], together=bool(request["together"])):
+        yield {"event": to_dict(event)}
+
+
+_TASKS = {"check": _check, "train": _train}
 
 
 def _limit(limits: dict[str, float]) -> None:

@@ -6,17 +6,18 @@ import argparse
 import io
 import secrets
 import shutil
-import sys
 from pathlib import Path
-from typing import Any
 
+from lessons.asking import ask
 from lessons.catalogue import experiment_files
 from lessons.exercise import STAGES, CheckResult, Exercise
 from lessons.exercise_runner import run_exercise
-from lessons.lesson import Lesson, find_exercise, load_lesson, load_lessons, load_paths
+from lessons.lesson import find_exercise, load_lesson, load_lessons, load_paths
 from lessons.page_text import plain_page
+from lessons.part_command import register as register_mine
+from lessons.part_command import train
 from lessons.progress import Progress, changing
-from lessons.quiz import LETTERS, ExplainQuestion, MatchQuestion, Question, Verdict
+from lessons.review_command import register as register_review
 from lessons.run_command import register as register_run
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
@@ -37,9 +38,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--wrong", action="store_true", help="only those not yet right / 只做没做对的")
     parser.add_argument("--seed", type=int, default=None, help="order of the choices / 选项次序")
     parser.set_defaults(run=ask_questions)
+    register_review(subparsers)
+    register_mine(subparsers)
     parser = subparsers.add_parser("exercise", help="write it yourself / 自己动手写")
     parser.add_argument("name", metavar="EXERCISE")
-    parser.add_argument("action", choices=("start", "check", "hint", "solution"), nargs="?", default="start")
+    parser.add_argument("action", choices=("start", "check", "hint", "solution", "use"), nargs="?", default="start")
     parser.add_argument("--file", type=Path, default=None, help="check this file / 检查这个文件")
     parser.set_defaults(run=do_exercise)
 
@@ -116,9 +119,13 @@ def ask_questions(arguments: argparse.Namespace, output: Output) -> int:
     seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
     right = answered = 0
     for number, question in enumerate(asked, 1):
-        correct = _ask(lesson, question, f"{number}/{len(asked)}", seed, output)
-        if correct is None:
+        bound = question.bind(Progress.load().lesson(lesson.slug).recordings(lesson))
+        given = ask(bound, f"{number}/{len(asked)}", seed, output)
+        if given is None:
             break
+        answer, correct = given
+        with changing() as progress:
+            progress.lesson(lesson.slug).mark_answer(question.id, answer, correct=correct)
         answered += 1
         right += correct
     output.emit(
@@ -128,60 +135,10 @@ def ask_questions(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _ask(lesson: Lesson, question: Question, place: str, seed: int, output: Output) -> bool | None:
-    """Ask one question; whether the answer was right, None when the input ended."""
-    bound = question.bind(Progress.load().lesson(lesson.slug).recordings(lesson))
-    language = output.language
-    choices = [choice.text.of(language) for choice in bound.shown(seed)]
-    left = [pair.left.of(language) for pair in bound.pairs] if isinstance(bound, MatchQuestion) else []
-    lines = [f"{place}  {bound.prompt.of(language)}"]
-    lines += [f"{number:>4}  {line}" for number, line in enumerate(bound.code.splitlines(), 1)]
-    lines += [f"  {number}  {item}" for number, item in enumerate(left, 1)]
-    lines += [f"  {letter}  {choice}" for letter, choice in zip(LETTERS, choices, strict=False)]
-    data = {"question": bound.id, "type": bound.kind, "prompt": bound.prompt.of(language), "choices": choices}
-    output.emit(data | {"left": left, "code": bound.code}, "\n".join(lines))
-    while True:
-        output.say(f"({bound.how.of(language)})")
-        line = sys.stdin.readline()
-        if not line:
-            return None
-        try:
-            answer = bound.parse(line.strip(), seed)
-        except UserError as error:
-            output.say(error.text)
-            continue
-        verdict = bound.check(answer)
-        correct = verdict.correct if verdict.correct is not None else _judge_oneself(verdict, output)
-        with changing() as progress:
-            progress.lesson(lesson.slug).mark_answer(bound.id, answer, correct=correct)
-        _tell_verdict(bound, verdict, correct, output)
-        return correct
-
-
-def _judge_oneself(verdict: Verdict, output: Output) -> bool:
-    """Whether the learner says that their explanation covered the rubric."""
-    for point in verdict.rubric:
-        output.say(f"  - {point.of(output.language)}")
-    output.say(output.pick("Did you say all of this? (y/n)", "这些都说到了吗？（y/n）"))
-    return sys.stdin.readline().strip().lower() in {"y", "yes", "是"}
-
-
-def _tell_verdict(question: Question, verdict: Verdict, correct: bool, output: Output) -> None:
-    language = output.language
-    reasons = [reason.of(language) for reason in verdict.reasons]
-    data: dict[str, Any] = {"question": question.id, "correct": correct, "expected": verdict.expected.of(language)}
-    data |= {"reasons": reasons, "explanation": verdict.explanation.of(language)}
-    lines = [output.pick("✓ right", "✓ 正确") if correct else output.pick("✗ not yet", "✗ 不对")]
-    lines += [f"  {reason}" for reason in reasons]
-    if not correct and not isinstance(question, ExplainQuestion):
-        lines.append(output.pick("  Answer: ", "  答案：") + verdict.expected.of(language))
-    output.emit(data, "\n".join([*lines, f"  {verdict.explanation.of(language)}", ""]))
-
-
 def do_exercise(arguments: argparse.Namespace, output: Output) -> int:
     """Start an exercise, check it, give the next hint, or show the solution once it was passed."""
     exercise = find_exercise(arguments.name)
-    actions = {"start": _start, "check": _check, "hint": _hint, "solution": _solution}
+    actions = {"start": _start, "check": _check, "hint": _hint, "solution": _solution, "use": _use}
     return actions[arguments.action](exercise, arguments.file, output)
 
 
@@ -201,8 +158,7 @@ def _check(exercise: Exercise, file: Path | None, output: Output) -> int:
     result = run_exercise(exercise, file)
     with changing() as progress:
         attempt = progress.lesson(exercise.lesson).attempt(exercise.name)
-        attempt.checks += 1
-        attempt.passed = attempt.passed or result.passed
+        attempt.mark_check(passed=result.passed, mutant=result.mutant)
     output.emit({"exercise": exercise.name} | result.to_dict(), _result_text(exercise, result, output))
     return 0 if result.passed else 1
 
@@ -251,3 +207,15 @@ def _solution(exercise: Exercise, _file: Path | None, output: Output) -> int:
         )
     output.emit({"exercise": exercise.name, "solution": exercise.solution}, exercise.solution)
     return 0
+
+
+def _use(exercise: Exercise, _file: Path | None, output: Output) -> int:
+    """Train a small model with the learner's part beside the reference."""
+    if not exercise.can_be_installed:
+        raise UserError(f"{exercise.name} is no part of the model", f"{exercise.name} 不是模型的部件")
+    if not Progress.load().lesson(exercise.lesson).attempt(exercise.name).passed:
+        raise UserError(
+            f"a model trains with it once it passes: python -m lessons exercise {exercise.name} check",
+            f"通过之后才能装进模型：python -m lessons exercise {exercise.name} check",
+        )
+    return train([exercise], output, together=False)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from lessons.evidence import Evidence, read_evidence
 from lessons.exercise import Exercise, read_exercise
 from lessons.fields import Fields, unique
 from lessons.figures import figure_path
@@ -108,6 +109,12 @@ class LearningPath:
     about: Text
     minutes: int
     steps: tuple[Step, ...]
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def real_minutes(self) -> int:
+        """What its lessons take together; `minutes` is what was promised."""
+        return sum(step.minutes for step in self.steps)
 
 
 def lessons_directory() -> Path:
@@ -129,6 +136,11 @@ def load_lesson(slug: str, root: Path | None = None) -> Lesson:
         return read_lesson(folder, load_glossary(root))
     known = ", ".join(lesson.slug for lesson in load_lessons(root))
     raise UserError(f"no lesson {slug!r}: there are {known}", f"没有课程 {slug!r}：现有 {known}")
+
+
+def lesson_title(slug: str, root: Path | None = None) -> Text:
+    """The title of the lesson `slug`, without reading the rest of it. Raises UserError."""
+    return Fields.read((root or lessons_directory()) / slug / "module.toml").text("title")
 
 
 def find_exercise(name: str, root: Path | None = None) -> Exercise:
@@ -272,9 +284,9 @@ def load_paths(root: Path | None = None, lessons: tuple[Lesson, ...] | None = No
             for _, slug, title, question, minutes in stops
             if name in minutes
         )
-        paths.append(
-            LearningPath(name, item.text("title"), item.text("about"), item.integer("minutes", 1, 100_000), steps)
-        )
+        promised = item.integer("minutes", 1, 100_000)
+        evidence = read_evidence(item.tables("evidence", label=""))
+        paths.append(LearningPath(name, item.text("title"), item.text("about"), promised, steps, evidence))
         item.close()
     file.close()
     return unique(paths, lambda path: path.id, file.where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lessons.progress import LessonProgress
+from lessons.progress import LessonProgress, Missed
 from lessons.recorded import PREDICTION, show_number
 from minimind.errors import UserError
 from minimind.events import Claim, Text
@@ -73,3 +73,24 @@ def said(experiment: Experiment, value: float) -> Text:
     unit = experiment.number.unit
     number = show_number(value)
     return Text(number, number) if unit is None else Text(f"{number} {unit.en}", f"{number} {unit.zh}")
+
+
+def keep_outcome(experiment: Experiment, record: LessonProgress, claims: Iterable[Claim]) -> None:
+    """Where the prediction in `record` did not come true, keep what did: it will be asked again as a review card."""
+    claims = tuple(claims)
+    prediction = prediction_of(experiment, record)
+    if prediction is None or experiment.predict is None or judge(experiment, prediction, claims).is_right is not False:
+        return
+    measured = next(claim for claim in claims if claim.id == PREDICTION).measured
+    if experiment.number is None:
+        missed = Missed(experiment.predict, measured["choice"], experiment.choices)
+    else:
+        number = experiment.number
+        missed = Missed(
+            experiment.predict,
+            measured["number"],
+            within=number.within,
+            margin=number.margin,
+            unit=number.unit,
+        )
+    record.mark_missed(experiment.name, missed)

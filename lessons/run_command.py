@@ -13,7 +13,7 @@ from lessons.export import FORMATS, default_directory, export
 from lessons.kept_runs import find, keep
 from lessons.lesson import load_lesson
 from lessons.notebook import add_entry, notebook_file, read_entries
-from lessons.predictions import judge, keep_prediction
+from lessons.predictions import judge, keep_outcome, keep_prediction
 from lessons.progress import LessonProgress, changing
 from lessons.recorded import Recording, load_recordings
 from lessons.report import report, said_seconds
@@ -75,6 +75,7 @@ def run_experiment(arguments: argparse.Namespace, output: Output) -> int:
         record.runs[experiment.name] = Recording(values, results.claims)
         if prediction is not None:
             keep_prediction(experiment, record, prediction)
+            keep_outcome(experiment, record, results.claims)
     if kept is None:
         keep(experiment, results)
         add_entry(folder.name, experiment, results, judged, output.language)

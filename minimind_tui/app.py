@@ -35,6 +35,11 @@ from minimind_tui.typography import install as install_typography
 _SCREENS = {
     "learn": "home:HomeScreen",
     "lesson": "lesson:LessonScreen",
+    "review": "review:ReviewScreen",
+    "mine": "mine:MineScreen",
+    "search": "search:SearchScreen",
+    "known": "known:KnownScreen",
+    "paths": "paths:PathsScreen",
     "runs": "runs:RunsScreen",
     "run": "run:RunScreen",
     "train": "new_run:NewRunScreen",
@@ -106,6 +111,7 @@ class MiniMindApp(App[None]):
         Binding("f7", "show('doctor')", "common.key.doctor", show=False),
         Binding("f8,ctrl+l", "next_language", "common.key.language", show=False),
         Binding("f9", "next_theme", "common.key.theme", show=False),
+        Binding("slash", "show('search')", "common.key.search", show=False),
         Binding("escape", "back", "common.key.back", show=False),
         Binding("q", "quit", "common.key.quit"),
         Binding("ctrl+z", "suspend_process", "common.key.suspend", show=False),
@@ -266,9 +272,28 @@ class MiniMindApp(App[None]):
         """Explain the keys that work here."""
         await self.push_screen(screen_class("help")(self.screen.active_bindings))
 
-    async def show_lesson(self, slug: str) -> None:
-        """Open a lesson in the learn mode."""
-        await self._show_in("learn", "lesson", slug)
+    async def show_lesson(self, slug: str, page: str | None = None) -> None:
+        """Open a lesson in the learn mode, at `page` or where the reader stopped."""
+        await self._show_in("learn", "lesson", slug, page)
+
+    def leave_for_lesson(self, slug: str, page: str | None = None) -> None:
+        """Open a lesson from a screen above: by a message of the app's own, for a screen cannot wait for its own end."""
+        self.call_later(self.show_lesson, slug, page)
+
+    async def show_lesson_after(self, slug: str) -> None:
+        """Open the lesson that follows `slug`; where none does, go home."""
+        from minimind_tui.overview import Course
+
+        course = await asyncio.to_thread(Course.read)
+        following = course.lesson_after(slug)
+        if following is None:
+            await self._unwind()
+        else:
+            await self.show_lesson(following)
+
+    async def show_test(self, slug: str) -> None:
+        """Open the test that shows that one knows a lesson already."""
+        await self._show_in("learn", "known", slug)
 
     async def show_run(self, directory: Path) -> None:
         """Open a run in the runs mode."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from lessons.lesson import Lesson
-from lessons.progress import LessonProgress, Progress, changing
+from lessons.progress import LessonProgress, Progress
 from lessons.recorded import Recording
-from minimind.errors import UserError
 from minimind.events import Text
+from minimind_tui.progress_saver import ProgressSaver
 
 Change = Callable[[LessonProgress], None]
 
@@ -27,21 +26,13 @@ class LessonRecord:
         self.notes = tuple(progress.notes)
         self.now = progress.lesson(lesson.slug)
         self._progress = progress
-        self._failed = failed
-        self._saver = ThreadPoolExecutor(1, thread_name_prefix="progress")
+        self._saver = ProgressSaver(failed)
 
     def change(self, change: Change) -> None:
         """Apply `change` to what is known, and to the file as it is by then."""
         change(self.now)
         self._changed()
-        self._saver.submit(self._save, change)
-
-    def _save(self, change: Change) -> None:
-        try:
-            with changing() as progress:
-                change(progress.lesson(self.lesson.slug))
-        except UserError as error:
-            self._failed(error.text)
+        self._saver.submit(lambda progress: change(progress.lesson(self.lesson.slug)))
 
     def recordings(self) -> dict[str, Recording]:
         """For each experiment, the run whose numbers the prose shows."""
@@ -54,4 +45,4 @@ class LessonRecord:
 
     def close(self) -> None:
         """Wait until everything is saved."""
-        self._saver.shutdown(wait=True)
+        self._saver.close()

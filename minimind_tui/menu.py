@@ -24,6 +24,10 @@ _MOST_RUNS = 50
 _PLACES = (
     ("menu.train", "train"),
     ("menu.learn", "go('learn')"),
+    ("menu.search", "show('search')"),
+    ("menu.paths", "show('paths')"),
+    ("menu.review", "show('review')"),
+    ("menu.mine", "show('mine')"),
     ("menu.runs", "go('runs')"),
     ("menu.chat", "go('chat')"),
     ("menu.settings", "show('settings')"),

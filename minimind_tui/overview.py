@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lessons.lesson import LearningPath, load_paths
+from lessons import cards
+from lessons.cards import DAILY
+from lessons.lesson import LearningPath, Lesson, load_lessons, load_paths
 from lessons.progress import Progress
+from lessons.review import due_items
 from minimind.errors import UserError
 from minimind.events import Text
 
@@ -17,13 +20,15 @@ class Course:
     paths: tuple[LearningPath, ...]
     progress: Progress
     notes: tuple[Text, ...]
+    lessons: tuple[Lesson, ...] = ()
 
     @classmethod
     def read(cls) -> Course:
         """Read both; a broken lesson or a damaged progress file becomes a note."""
         progress = Progress.load()
         try:
-            return cls(load_paths(), progress, tuple(progress.notes))
+            lessons = load_lessons()
+            return cls(load_paths(lessons=lessons), progress, tuple(progress.notes), lessons)
         except UserError as error:
             return cls((), progress, (error.text, *progress.notes))
 
@@ -45,3 +50,17 @@ class Course:
             return None
         lesson = self.progress.next_lesson(self.paths[place])
         return lesson.slug if lesson is not None else None
+
+    def due(self) -> int:
+        """How many cards wait for today's review."""
+        return len(due_items(self.progress, self.lessons, cards.now(), DAILY))
+
+    def lesson_after(self, slug: str) -> str | None:
+        """The lesson to go on with after `slug`: the next one that is not done on the first path that has both."""
+        for path in self.paths:
+            slugs = [step.slug for step in path.steps if step.lesson is not None]
+            later = path.steps[[step.slug for step in path.steps].index(slug) + 1 :] if slug in slugs else ()
+            for step in later:
+                if step.lesson is not None and not self.progress.is_done(step.lesson):
+                    return step.slug
+        return None

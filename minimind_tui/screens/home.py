@@ -83,6 +83,11 @@ class HomeScreen(MiniMindScreen):
     AUTO_FOCUS = "#train"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "train", "home.key.train"),
+        Binding("n", "next", "home.key.next"),
+        Binding("v", "app.show('review')", "home.key.review"),
+        Binding("m", "app.show('mine')", "home.key.mine"),
+        Binding("e", "app.show('paths')", "home.key.paths"),
+        Binding("y", "known", "home.key.known", show=False),
         *(Binding(key, f"walk('{key}')", f"home.key.{key}", show=False) for key in ("up", "down", "left", "right")),
     ]
 
@@ -169,6 +174,12 @@ class HomeScreen(MiniMindScreen):
         self.query_one("#chat", Card).show_rows([title, [(self.t("home.chat.about"), "quiet")]])
 
     def _show_course(self) -> None:
+        due = self._course.due() if self._course is not None else 0
+        tagline = self.query_one("#tagline", Phrase)
+        if due:
+            tagline.set("home.due", count=due)
+        else:
+            tagline.set("home.tagline")
         for place in range(_MOST_PATHS):
             card = self.query_one(f"#path-{place}", Card)
             card.show_rows(self._path_rows(place, card.size.width) if place < len(self._paths) else [])
@@ -295,13 +306,27 @@ class HomeScreen(MiniMindScreen):
     async def _press_path(self, event: Card.Pressed) -> None:
         """Go on along a path: open its next lesson."""
         _, is_path, place_text = (event.card.id or "").partition("path-")
-        if not is_path or self._course is None or int(place_text) >= len(self._paths):
+        if is_path:
+            await self._go_on(int(place_text))
+
+    async def action_next(self) -> None:
+        """Go on along the path whose lessons are listed."""
+        await self._go_on(self._path)
+
+    async def _go_on(self, place: int) -> None:
+        if self._course is None or place >= len(self._paths):
             return
-        lesson = self._course.next_lesson(int(place_text))
+        lesson = self._course.next_lesson(place)
         if lesson is None:
             self.app.tell(self.t("home.path_done"))
         else:
             await self.app.show_lesson(lesson)
+
+    async def action_known(self) -> None:
+        """Show that one knows the lesson under the cursor already."""
+        slug = self.query_one("#lessons", HomeList).current
+        if any(step.slug == slug and step.lesson is not None for step in self._steps()):
+            await self.app.show_test(str(slug))
 
     @on(ListTable.Chosen, "#lessons")
     async def _choose_lesson(self, event: ListTable.Chosen) -> None:

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Markdown, Static
 
+from lessons.glossary import Term
 from lessons.lesson import load_glossary, load_lesson
 from lessons.page_text import prose, sources_of_numbers
 from lessons.pages import (
@@ -42,7 +43,7 @@ from minimind_tui.widgets.experiment_pane import ExperimentPane
 from minimind_tui.widgets.figure_pane import FigurePane
 from minimind_tui.widgets.lesson_markdown import LessonMarkdown
 from minimind_tui.widgets.list_table import Column, ListTable, TableRow
-from minimind_tui.widgets.quiz_pane import QuizPane
+from minimind_tui.widgets.quiz_pane import LessonAnswers, QuizPane
 
 _WIDE = 116
 """From this width on the contents stand beside the page."""
@@ -92,6 +93,7 @@ class LessonScreen(MiniMindScreen):
         Binding("t", "contents", "lesson.key.contents"),
         Binding("g", "terms", "lesson.key.terms"),
         Binding("l", "notebook", "lesson.key.notebook"),
+        Binding("m", "bookmark", "lesson.key.bookmark"),
     ]
 
     def __init__(self, slug: str, page: str | None = None) -> None:
@@ -201,7 +203,7 @@ class LessonScreen(MiniMindScreen):
             case CodeBlock():
                 return CodePane(block)
             case QuizBlock(questions=names):
-                return QuizPane(self.lesson.select_questions(names), self._record)
+                return QuizPane(self.lesson.select_questions(names), LessonAnswers(self._record))
             case ExerciseBlock(name=name):
                 return ExercisePane(self.lesson.exercise(name), self._record)
             case FigureBlock(name=name):
@@ -283,7 +285,8 @@ class LessonScreen(MiniMindScreen):
         done, rest = ("#", ".") if self.ascii_only else ("━", "─")
         right = f" {self._place + 1}/{len(pages)} {done * full}{rest * (_PROGRESS_CELLS - full)}"
         dot = " - " if self.ascii_only else " · "
-        left = f"{self.t(f'lesson.part.{self.page.part}')}{dot}{clean_line(self.page.title)}"
+        flag = ("* " if self.ascii_only else "★ ") if self.page.id in self._record.now.bookmarks else ""
+        left = f"{flag}{self.t(f'lesson.part.{self.page.part}')}{dot}{clean_line(self.page.title)}"
         self.query_one("#where", Static).update(Content(fit(left, width - width_of(right)) + right))
 
     def _show_contents(self) -> None:
@@ -321,7 +324,7 @@ class LessonScreen(MiniMindScreen):
         self.query_one("#page", PageView).focus()
 
     async def action_turn(self, pages: int) -> None:
-        """The next page, or the one before."""
+        """The next page, or the one before; after the last page, the next lesson."""
         there = self._place + pages
         ids = self.lesson.page_ids()
         if pages > 0:
@@ -329,15 +332,17 @@ class LessonScreen(MiniMindScreen):
         if 0 <= there < len(ids):
             self._scroll.pop(ids[there], None)
             await self._go_to(ids[there])
+        elif there == len(ids):
+            self.app.call_later(self.app.show_lesson_after, self.lesson.slug)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """No page before the first, none after the last; run and stop what there is to."""
+        """No page before the first; run and stop what there is to."""
         if action == "here":
             pane = self._pane_in_view()
             return pane is not None and pane.check_action(str(parameters[0]), ()) is True
         if action == "turn" and self._shown_page is not None and parameters:
             there = self._place + int(str(parameters[0]))
-            return True if 0 <= there < len(self.lesson.page_ids()) else None
+            return True if there >= 0 else None
         return True
 
     def _pane_in_view(self) -> ExperimentPane | None:
@@ -356,6 +361,13 @@ class LessonScreen(MiniMindScreen):
     def action_notebook(self) -> None:
         """Open the lab notebook of this lesson."""
         self.app.push_screen(NotebookScreen(self.lesson.slug))
+
+    def action_bookmark(self) -> None:
+        """Mark this page, or take the mark away; marked pages stand in the search."""
+        name = self.page.id
+        self._record.change(lambda now: now.toggle_bookmark(name))
+        self.app.tell(self.t("lesson.marked" if name in self._record.now.bookmarks else "lesson.unmarked"))
+        self._show_where()
 
     def action_contents(self) -> None:
         """Go to the contents, and back."""
@@ -376,10 +388,17 @@ class LessonScreen(MiniMindScreen):
         """Explain the glossary terms of this page."""
         texts = [block.text for block in self.page.blocks if isinstance(block, MarkdownBlock)]
         names = dict.fromkeys(match["term"] for text in texts for match in TERM_LINK.finditer(text))
-        self.app.push_screen(TermsDialog([self._glossary[name] for name in names]))
+        self._explain([self._glossary[name] for name in names])
+
+    @work(exclusive=True, group="terms")
+    async def _explain(self, terms: list[Term]) -> None:
+        """Explain these; the dialog answers with a lesson to go to."""
+        slug = await self.app.push_screen_wait(TermsDialog(terms))
+        if slug is not None and slug != self.lesson.slug:
+            self.app.leave_for_lesson(slug)
 
     @on(Markdown.LinkClicked)
     def _follow_link(self, event: Markdown.LinkClicked) -> None:
         term = self._glossary.get(event.href.removeprefix("term:"))
         if term is not None:
-            self.app.push_screen(TermsDialog([term]))
+            self._explain([term])

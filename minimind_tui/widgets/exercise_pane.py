@@ -17,7 +17,6 @@ from textual.widgets import Button, Static
 
 from lessons.exercise import STAGES, CheckResult, Exercise
 from lessons.exercise_runner import run_exercise
-from lessons.progress import LessonProgress
 from minimind.errors import UserError
 from minimind.events import Text
 from minimind.safe_text import clean, clean_line
@@ -25,7 +24,9 @@ from minimind_tui.lesson_record import LessonRecord
 from minimind_tui.screens.dialog import ConfirmDialog
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.code_editor import CodeEditor
+from minimind_tui.widgets.difference_view import DifferenceView
 from minimind_tui.widgets.lesson_markdown import LessonMarkdown
+from minimind_tui.widgets.part_view import PartView
 from minimind_tui.widgets.phrase import Phrase
 from minimind_tui.widgets.spoken_button import SpokenButton
 
@@ -52,6 +53,7 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
         Binding("i", "edit", "lesson.key.edit"),
         Binding("h", "hint", "lesson.key.hint"),
         Binding("o", "solution", "lesson.key.solution"),
+        Binding("u", "use", "lesson.key.use"),
         Binding("e", "external", "lesson.key.external"),
         Binding("s", "stop", "lesson.key.stop"),
         Binding("ctrl+y", "reset", "lesson.key.reset", show=False),
@@ -80,9 +82,12 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
             yield SpokenButton("lesson.exercise.hint", id="hint")
             yield SpokenButton("lesson.exercise.external", id="external")
             yield SpokenButton("lesson.exercise.solution", id="solution")
+            yield SpokenButton("lesson.exercise.use", id="use")
         yield Static(markup=False, classes="results")
+        yield DifferenceView()
         yield Static(markup=False, classes="hints")
         yield LessonMarkdown(classes="solution")
+        yield PartView()
 
     def on_mount(self) -> None:
         """Put the learner's file into the editor."""
@@ -156,6 +161,9 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
             place.update(Content("\n").join(lines))
         self.query_one("#check", Button).disabled = self._is_checking
         self.query_one("#solution", Button).disabled = not self.has_passed
+        use = self.query_one("#use", Button)
+        use.display = self.exercise.can_be_installed
+        use.disabled = self.check_action("use", ()) is not True
         self.refresh_bindings()
 
     def _show_file(self) -> None:
@@ -184,7 +192,9 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
                 Content.styled(self.t("lesson.exercise.looks_like", what=self.say(mutant.what)), "bold $warning")
             )
         if result.passed:
-            lines.append(Content.styled(self.t("lesson.exercise.passed"), "bold $success"))
+            usable = self.exercise.can_be_installed
+            words = self.t("lesson.exercise.passed_usable" if usable else "lesson.exercise.passed")
+            lines.append(Content.styled(words, "bold $success"))
         if result.output:
             shown = clean(result.output, _SHOWN_OUTPUT).rstrip()
             lines.append(Content.styled(self.t("lesson.exercise.printed") + "\n" + shown, "$text-muted"))
@@ -218,9 +228,19 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
         """The solution after passing; one check at a time."""
         if action == "solution":
             return True if self.has_passed else None
+        if action == "use":
+            return self._can_be_used
         if action in {"check", "external"}:
             return None if self._is_checking else True
-        return self._is_checking if action == "stop" else True
+        is_busy = self._is_checking or self.query_one(PartView).is_running
+        return is_busy if action == "stop" else True
+
+    @property
+    def _can_be_used(self) -> bool | None:
+        """Whether a model can be trained with what was written; None: not yet."""
+        if not self.exercise.can_be_installed:
+            return False
+        return True if self.has_passed and not self.query_one(PartView).is_running else None
 
     # --- doing --------------------------------------------------------------------------------------------------------
 
@@ -242,8 +262,9 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
             self._bring_into_view(".results")
 
     def action_stop(self) -> None:
-        """Stop the check."""
+        """Stop the check, and a training."""
         self._is_cancelled = True
+        self.query_one(PartView).stop()
 
     @work(exclusive=True, group="check")
     async def _check(self) -> None:
@@ -256,7 +277,8 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
             self._result = result
             if result.mutant != before or result.passed:
                 self._hints_shown = 0
-            self._keep(result.passed)
+            self.query_one(DifferenceView).show_difference(result.difference)
+            self._keep(result)
         self._is_checking = False
         self.relabel()
         self._bring_into_view(".results")
@@ -266,15 +288,21 @@ class ExercisePane(Speaker, Vertical, can_focus=True):
         if self.is_attached:
             self.call_after_refresh(self.query_one(part).scroll_visible, animate=False)
 
-    def _keep(self, passed: bool) -> None:
+    def _keep(self, result: CheckResult) -> None:
         name = self.exercise.name
+        self._record.change(lambda now: now.attempt(name).mark_check(passed=result.passed, mutant=result.mutant))
 
-        def change(now: LessonProgress) -> None:
-            attempt = now.attempt(name)
-            attempt.checks += 1
-            attempt.passed = attempt.passed or passed
+    def action_use(self) -> None:
+        """Train a small model with the learner's part beside the reference."""
+        if self._can_be_used and self._save():
+            self.query_one(PartView).start([self.exercise], together=False)
+            self.relabel()
+            self._bring_into_view("PartView")
 
-        self._record.change(change)
+    @on(PartView.Ended)
+    def _used(self) -> None:
+        self.relabel()
+        self._bring_into_view("PartView")
 
     def action_hint(self) -> None:
         """Show one more hint for the mistake that was found."""

@@ -18,7 +18,7 @@ from textual.widgets import Button, Static
 from lessons.budgets import budgets_of, expected_seconds, values_of
 from lessons.catalogue import load_experiment
 from lessons.kept_runs import find
-from lessons.predictions import Judged, judge, keep_prediction, prediction_of
+from lessons.predictions import Judged, judge, keep_outcome, keep_prediction, prediction_of
 from lessons.recorded import Recording
 from lessons.report import said_seconds
 from lessons.results import Results
@@ -443,6 +443,9 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
 
     def _keep(self, results: Results) -> None:
         self._remember(results)
+        experiment = self.experiment
+        if experiment is not None:
+            self._record.change(lambda now: keep_outcome(experiment, now, results.claims))
         self._files.keep(results)
 
     def _remember(self, results: Results) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -32,6 +33,39 @@ from minimind_tui.lesson_record import LessonRecord
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.choice_list import ChoiceList, Mark
 from minimind_tui.widgets.phrase import Phrase
+
+
+class AnswerKeeper(Protocol):
+    """Where a pane's answers go."""
+
+    def is_right(self, question: Question) -> bool | None:
+        """Whether the latest answer was right; None where there is none."""
+
+    def bind(self, question: Question) -> Question:
+        """The question with what it takes from the learner's runs. Raises UserError where they are missing."""
+
+    def keep(self, question: Question, answer: Answer, *, correct: bool) -> None:
+        """Keep an answer."""
+
+
+class LessonAnswers:
+    """The answers of a lesson."""
+
+    def __init__(self, record: LessonRecord) -> None:
+        self._record = record
+
+    def is_right(self, question: Question) -> bool | None:
+        """Whether the latest answer was right; None where there is none."""
+        answered = self._record.now.answers.get(question.id)
+        return None if answered is None else answered.correct
+
+    def bind(self, question: Question) -> Question:
+        """The question with what it takes from the learner's runs. Raises UserError where they are missing."""
+        return question.bind(self._record.recordings())
+
+    def keep(self, question: Question, answer: Answer, *, correct: bool) -> None:
+        """Keep an answer in the lesson's record."""
+        self._record.change(lambda now: now.mark_answer(question.id, answer, correct=correct))
 
 
 class QuizPane(Speaker, Vertical, can_focus=True):
@@ -57,10 +91,17 @@ class QuizPane(Speaker, Vertical, can_focus=True):
         Binding("x", "judge(False)", "lesson.key.missed_it"),
     ]
 
-    def __init__(self, questions: Sequence[Question], record: LessonRecord, *, id: str | None = None) -> None:
+    class Answered(Message):
+        """A question was answered and judged; `is_last`: none is left to ask."""
+
+        def __init__(self, question: Question, correct: bool, is_last: bool) -> None:
+            super().__init__()
+            self.question, self.correct, self.is_last = question, correct, is_last
+
+    def __init__(self, questions: Sequence[Question], answers: AnswerKeeper, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._questions = tuple(questions)
-        self._record = record
+        self._answers = answers
         self._seed = secrets.randbelow(2**31)
         self._queue = [question for question in self._questions if not self._is_right(question)]
         self._question: Question | None = None
@@ -80,8 +121,7 @@ class QuizPane(Speaker, Vertical, can_focus=True):
         await self._ask(focus=False)
 
     def _is_right(self, question: Question) -> bool:
-        answered = self._record.now.answers.get(question.id)
-        return answered is not None and answered.correct
+        return self._answers.is_right(question) is True
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -101,7 +141,7 @@ class QuizPane(Speaker, Vertical, can_focus=True):
 
     def _bound(self, question: Question) -> Question:
         try:
-            return question.bind(self._record.recordings())
+            return self._answers.bind(question)
         except UserError as error:
             self._problem = error.text
             return question
@@ -137,13 +177,13 @@ class QuizPane(Speaker, Vertical, can_focus=True):
         self.refresh_bindings()
 
     def _dot(self, question: Question) -> tuple[str, str]:
-        answered = self._record.now.answers.get(question.id)
+        right = self._answers.is_right(question)
         here = self._question is not None and question.id == self._question.id
         if here and self._verdict is None:
             return ("> " if self.ascii_only else "▸ ", "bold $primary")
-        if answered is None:
+        if right is None:
             return (". " if self.ascii_only else "· ", "$text-muted")
-        if answered.correct:
+        if right:
             return ("+ " if self.ascii_only else "✓ ", "$success")
         return ("x " if self.ascii_only else "✗ ", "$error")
 
@@ -207,8 +247,9 @@ class QuizPane(Speaker, Vertical, can_focus=True):
     def _keep(self, correct: bool) -> None:
         question, answer = self._question, self._answer
         if question is not None:
-            self._record.change(lambda now: now.mark_answer(question.id, answer, correct=correct))
+            self._answers.keep(question, answer, correct=correct)
             self._queue = [item for item in self._queue if item.id != question.id]
+            self.post_message(self.Answered(question, correct, not self._queue))
 
     def _verdict_text(self) -> Content:
         verdict, question = self._verdict, self._question

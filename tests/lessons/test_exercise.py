@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import replace
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
-from lessons.checking import load_check, run_check, self_test
-from lessons.exercise import STAGES, Exercise, solution_of, stub_of
-from lessons.exercise_runner import Limits, run_exercise
+from lessons.checking import Case, Check, Longer, load_check, run_check, self_test
+from lessons.exercise import MOST_COLUMNS, MOST_ROWS, STAGES, Exercise, difference_of, solution_of, stub_of
+from lessons.exercise_child import Limits
+from lessons.exercise_runner import run_exercise
 from lessons.lesson import find_exercise
 from minimind import paths
 from minimind.errors import UserError
+from minimind.events import Text
 
 TIGHT = Limits(seconds=30.0, cpu_seconds=2.0, memory_bytes=700 * 2**20, file_bytes=2**20)
 
@@ -199,3 +203,59 @@ def test_a_file_that_cannot_be_written_is_said(exercise: Exercise, home: Path) -
     home.write_text("a file where the folder should be", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be written"):
         exercise.start()
+
+
+def test_wrong_values_come_with_both_matrices_around_the_worst_place(exercise: Exercise, tmp_path: Path) -> None:
+    body = "        y = (x.float() * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + self.eps)).to(x.dtype) * self.weight\n"
+    file = written(tmp_path, body + "        y = y.clone()\n        y[..., 3] += 5\n        return y", exercise)
+    result = run_exercise(exercise, file)
+    difference = result.difference
+    assert result.mutant is None
+    assert difference is not None
+    apart = [
+        [a - b for a, b in zip(*rows, strict=True)] for rows in zip(difference.yours, difference.expected, strict=True)
+    ]
+    worst = max(range(8), key=lambda column: max(abs(row[column]) for row in apart))
+    assert (len(difference.yours), len(difference.yours[0])) == (6, 8)
+    assert worst + difference.column == 3
+    assert all(row[3] == pytest.approx(5, abs=1e-3) for row in apart)
+    assert "yours over the expected: median 1, most between" in str(result.stages[-1].message)
+    data = json.loads(json.dumps(result.to_dict()))
+    assert difference_of(data["difference"]) == difference
+
+
+def test_a_difference_is_cut_to_size_and_made_safe() -> None:
+    rows = [["nan"] * 99] * 99
+    data = {"case": {"en": "\x1b[2J", "zh": "甲"}, "yours": rows, "expected": rows, "row": 0, "column": 0}
+    difference = difference_of(data)
+    assert difference is not None
+    assert (len(difference.yours), len(difference.yours[0])) == (MOST_ROWS, MOST_COLUMNS)
+    assert "\x1b" not in difference.case.en
+    assert difference_of(None) is None
+
+
+def test_a_loop_over_time_is_too_much_work(tmp_path: Path) -> None:
+    def cases(generator: torch.Generator) -> list[Case]:
+        return [Case(Text("short", "短"), {"x": torch.randn(2, 4, generator=generator)})]
+
+    def two(generator: torch.Generator) -> tuple[Case, Case]:
+        return cases(generator)[0], Case(Text("long", "长"), {"x": torch.randn(2, 40, generator=generator)})
+
+    check = Check(
+        part="total",
+        parameters=("x",),
+        axes=("batch",),
+        cases=cases,
+        run=lambda part, case: part(case.inputs["x"]),
+        reference=lambda x: x.sum(-1),
+        mutants={},
+        longer=Longer(Text("there is a loop over time", "有沿时间的循环"), two),
+    )
+    path = tmp_path / "mine.py"
+    path.write_text("def total(x):\n    return x.cumsum(-1)[:, -1]\n", encoding="utf-8")
+    assert [stage["passed"] for stage in run_check(check, path, 1)["stages"]] == [True] * len(STAGES)
+    path.write_text("def total(x):\n    return sum(x[:, t] for t in range(x.shape[1]))\n", encoding="utf-8")
+    last = run_check(check, path, 1)["stages"][-1]
+    assert (last["stage"], last["passed"]) == ("efficiency", False)
+    assert "there is a loop over time" in last["message"]["en"]
+    assert "有沿时间的循环" in last["message"]["zh"]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lessons.exercise import STAGES, CheckResult, Exercise, StageResult
+from lessons.exercise import STAGES, CheckResult, Difference, Exercise, StageResult
 from lessons.progress import Progress
 from minimind.events import Text
 from minimind_tui.widgets.code_editor import CodeEditor
+from minimind_tui.widgets.difference_view import DifferenceView
 from minimind_tui.widgets.exercise_pane import ExercisePane
 from tests.tui.driving import lines_of, until, until_said, until_shown
 from tests.tui.lesson_driving import LESSON, Reader, reading
@@ -94,7 +96,7 @@ async def test_the_solution_opens_after_passing(verdicts: list[CheckResult]) -> 
         await reader.press("o")
         assert not pane.has_class("-solved")
         await reader.press("ctrl+r")
-        await until_shown(reader.pilot, "Passed. o shows one way to write it.")
+        await until_shown(reader.pilot, "Passed. o shows one way to write it, u trains")
         await reader.press("o")
         await until_shown(reader.pilot, "mean_square = wide.pow(2).mean(-1, keepdim=True)")
     async with reading("exercise", size=(110, 60)) as reader:
@@ -189,3 +191,24 @@ async def test_code_is_coloured() -> None:
             line = editor.get_line(2)
             assert line.plain == "import torch"
             assert line.spans
+
+
+@pytest.mark.parametrize("size", [(110, 66), (60, 40)])
+async def test_wrong_values_stand_beside_the_expected(verdicts: list[CheckResult], size: tuple[int, int]) -> None:
+    rows = tuple(tuple(float(row * 4 + column) for column in range(4)) for row in range(3))
+    difference = Difference(
+        Text("a case", "一例"), rows, tuple(tuple(value / 2 for value in row) for row in rows), row=6
+    )
+    verdicts += [replace(WRONG, mutant=None, difference=difference), PASSED]
+    async with reading("exercise", size=size) as reader:
+        await reader.focus("ExercisePane")
+        await reader.press("c")
+        view = reader.screen.query_one(DifferenceView)
+        await until(reader.pilot, lambda: view.display and view.has_class("-shown"))
+        view.scroll_visible(animate=False)
+        await until_shown(reader.pilot, "yours, a case", "expected, a case")
+        await reader.press("f8")
+        await until_shown(reader.pilot, "你的结果，一例", "应有的结果，一例")
+        assert lines_of(reader.app)
+        await reader.press("c")
+        await until(reader.pilot, lambda: not view.has_class("-shown"))

@@ -33,7 +33,7 @@ def typed_answer(pane: QuizPane, question: Question) -> str:
     if isinstance(question, ExplainQuestion):
         return "it grows"
     if isinstance(question, NumericQuestion):
-        bound = question.bind(pane._record.recordings()) if question.kind == "predict" else question
+        bound = pane._answers.bind(question)
         return repr(bound.answer)
     if isinstance(question, ShapeQuestion):
         return " ".join(question.answer)

@@ -19,6 +19,7 @@ from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language
 from minimind_tui.app import MiniMindApp
 from minimind_tui.overview import Course
+from minimind_tui.screens.lesson import LessonScreen
 from minimind_tui.screens.terms import TermsDialog
 from minimind_tui.widgets.code_editor import CodeEditor
 from minimind_tui.widgets.list_table import ListTable
@@ -60,13 +61,21 @@ async def test_every_page_can_be_read_to_its_end(language: Language, size: tuple
         assert set(read) == set(LESSON.page_ids())
 
 
-async def test_turning_stops_at_both_ends() -> None:
+async def test_before_the_first_page_is_nothing_and_after_the_last_the_next_lesson() -> None:
     async with reading("quiz") as reader:
-        assert reader.screen.check_action("turn", (1,)) is None
-        await reader.press("n")
-        assert reader.screen.page.id == "quiz"
         await reader.press("p")
         assert reader.screen.page.id == "limits"
+        await reader.press("n")
+        assert reader.screen.page.id == "quiz"
+        following = Course.read().lesson_after("normalization")
+        assert following is not None
+        await reader.press("n")
+        screen = reader.app.screen
+        await until(
+            reader.pilot, lambda: isinstance(reader.app.screen, LessonScreen) and reader.app.screen is not screen
+        )
+        assert isinstance(reader.app.screen, LessonScreen)
+        assert reader.app.screen.lesson.slug == following
     async with reading("question") as reader:
         assert reader.screen.check_action("turn", (-1,)) is None
         await reader.press("p")
