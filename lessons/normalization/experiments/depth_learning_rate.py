@@ -78,7 +78,7 @@ class Grid:
         "watch": Parameter(Text("learning rate whose curves are drawn", "画出哪个学习率的曲线"), choices=RATES),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"deepest": 8, "steps": 40},
+    quick={"deepest": 4, "steps": 42},
     deep={"seeds": 3},
     smoke={"deepest": 4, "steps": 10},
     predict=Text(

@@ -44,7 +44,7 @@ NAMES = {
         "steps": Parameter(Text("training steps", "训练步数"), low=10, high=1000),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"seeds": 1, "steps": 320},
+    quick={"seeds": 1, "steps": 305},
     deep={"seeds": 5, "depth": 6, "warm_up": 300, "steps": 600},
     smoke={"seeds": 1, "steps": 10, "depth": 2},
     predict=Text(

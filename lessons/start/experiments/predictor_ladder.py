@@ -16,7 +16,7 @@ from minimind.lab.text import byte_text
 from minimind.lab.tiny import tiny_model
 from minimind.lab.verdicts import agree
 
-EVERY = 25
+EVERY = 50
 COUNTERS = ("uniform", "unigram", "bigram", "trigram")
 NAMES = {
     "uniform": Text("uniform (knows nothing)", "均匀（什么都不知道）"),
@@ -41,7 +41,7 @@ NAMES = {
         "steps": Parameter(Text("training steps", "训练步数"), low=20, high=2000),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"seeds": 1, "steps": 400},
+    quick={"seeds": 1, "steps": 365},
     deep={"seeds": 5, "steps": 1000},
     smoke={"seeds": 1, "steps": 25},
     predict=Text(

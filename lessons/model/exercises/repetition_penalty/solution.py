@@ -14,7 +14,7 @@ def repetition_penalty(logits: Tensor, history: Tensor, penalty: float) -> Tenso
     # 1. the tokens that occurred, each once
     # 2. their scores: divided where positive, multiplied where negative
     # 3. a copy of the logits with these scores in their places
-    seen = history.unique()  # [seen]
+    seen = torch.unique(history)  # [seen]
     scores = logits[seen]  # [seen]
     lowered = torch.where(scores > 0, scores / penalty, scores * penalty)  # [seen]
     return logits.scatter(0, seen, lowered)  # [vocabulary]

@@ -172,7 +172,7 @@ def install(model: MiniMind, part: type[nn.Module]) -> None:
     """Put the part in place of every norm of the residual stream."""
     replace_norms(model, "layer")
     for path in ("*layernorm", "model.norm"):
-        install_part(model, path, lambda old: part(old.normalized_shape[0], old.eps))
+        install_part(model, path, lambda _old: part(model.config.hidden_size, model.config.rms_norm_eps))
 
 
 CHECK = Check(

@@ -183,7 +183,7 @@ def has_unit_rms(part: type[nn.Module], generator: torch.Generator) -> bool:
 def install(model: MiniMind, part: type[nn.Module]) -> None:
     """Put the part in place of every norm of the residual stream."""
     for path in ("*layernorm", "model.norm"):
-        install_part(model, path, lambda old: part(old.weight.shape[0], old.eps))
+        install_part(model, path, lambda _old: part(model.config.hidden_size, model.config.rms_norm_eps))
 
 
 CHECK = Check(

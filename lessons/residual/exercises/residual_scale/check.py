@@ -15,7 +15,7 @@ Formula = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def textbook(x: Tensor, update: Tensor, layers: int) -> Tensor:
-    return x + update / (2 * layers) ** 0.5  # [..., size]
+    return x + update / math.sqrt(2 * layers)  # [..., size]
 
 
 def unchanged(x: Tensor, _update: Tensor, _layers: int) -> Tensor:
@@ -27,19 +27,19 @@ def unscaled(x: Tensor, update: Tensor, _layers: int) -> Tensor:
 
 
 def no_skip(_x: Tensor, update: Tensor, layers: int) -> Tensor:
-    return update / (2 * layers) ** 0.5  # [..., size]
+    return update / math.sqrt(2 * layers)  # [..., size]
 
 
 def scales_the_skip(x: Tensor, update: Tensor, layers: int) -> Tensor:
-    return x / (2 * layers) ** 0.5 + update  # [..., size]
+    return x / math.sqrt(2 * layers) + update  # [..., size]
 
 
 def scales_both(x: Tensor, update: Tensor, layers: int) -> Tensor:
-    return (x + update) / (2 * layers) ** 0.5  # [..., size]
+    return (x + update) / math.sqrt(2 * layers)  # [..., size]
 
 
 def one_a_layer(x: Tensor, update: Tensor, layers: int) -> Tensor:
-    return x + update / layers**0.5  # [..., size]
+    return x + update / math.sqrt(layers)  # [..., size]
 
 
 def no_root(x: Tensor, update: Tensor, layers: int) -> Tensor:
@@ -51,15 +51,15 @@ def one_over_layers(x: Tensor, update: Tensor, layers: int) -> Tensor:
 
 
 def twice_the_root(x: Tensor, update: Tensor, layers: int) -> Tensor:
-    return x + update / (2 * layers**0.5)  # [..., size]
+    return x + update / (2 * math.sqrt(layers))  # [..., size]
 
 
 def subtracts(x: Tensor, update: Tensor, layers: int) -> Tensor:
-    return x - update / (2 * layers) ** 0.5  # [..., size]
+    return x - update / math.sqrt(2 * layers)  # [..., size]
 
 
 def multiplies(x: Tensor, update: Tensor, layers: int) -> Tensor:
-    return x + update * (2 * layers) ** 0.5  # [..., size]
+    return x + update * math.sqrt(2 * layers)  # [..., size]
 
 
 def part_of(formula: Formula) -> type[nn.Module]:
