@@ -83,7 +83,7 @@ def _claims(released: ParameterCounts) -> Iterator[Event]:
             "In the released model the feed-forward holds more than everything else together",
             "发布的模型里，前馈比其余全部加起来还多",
         ),
-        shares | {"total": float(released.total)},
+        shares | {"millions": released.total / 1e6},
         shares["feed_forward"] > 50,
     )
     tiny = MiniMind(MODEL_PRESETS["nano"])

@@ -111,6 +111,6 @@ def _claims(results: Results, said: bool) -> Iterator[Event]:
         "the_share_shrinks_with_size",
         Text("The larger the model, the smaller the share that tying saves", "模型越大，共享省下的比例越小"),
         {name: _share(name) for name in SHOWN}
-        | {"saved": float(parameter_counts(MODEL_PRESETS["minimind3"]).embedding)},
+        | {"saved_millions": parameter_counts(MODEL_PRESETS["minimind3"]).embedding / 1e6},
         _share("nano") > _share("mini") > _share("minimind3"),
     )
