@@ -372,11 +372,11 @@ def _check_invariants(check: Check, part: Part, seed: int) -> None:
             raise PartError(invariant.wrong)
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what torch is asked to compute."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
 
     def __torch_dispatch__(

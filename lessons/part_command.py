@@ -45,4 +45,3 @@ def train(exercises: Sequence[Exercise], output: Output, *, together: bool) -> i
     if said is not None and not output.as_json:
         output.emit({}, said)
     return 0 if any(isinstance(event, Claim) and event.holds for event in kept) else 1
-

@@ -112,11 +112,14 @@ def assemble(parts: Sequence[LearnersPart]) -> tuple[list[LearnersPart], list[tu
     """
     ordered = sorted(parts, key=_shared_weights)
     kept, said = _fit(ordered)
+    in_the_way: dict[str, Text] = {}
     for item in tuple(kept):
-        without, reasons = _fit([other for other in ordered if other is not item])
+        others = [other for other in ordered if other is not item]
+        without, reasons = _fit(others)
         if len(without) > len(kept):
-            in_the_way = Text("it leaves no room for several others", "装上它，就装不下另外几个部件")
-            kept, said = without, reasons | {item.name: in_the_way}
+            ordered, kept, said = others, without, reasons
+            in_the_way[item.name] = Text("it leaves no room for several others", "装上它，就装不下另外几个部件")
+    said |= in_the_way
     return kept, [(item.name, said[item.name]) for item in parts]
 
 
@@ -148,20 +151,22 @@ def _reason_against(kept: Sequence[LearnersPart], item: LearnersPart) -> Text | 
     tokens = torch.arange(_TIME)[None]  # [1, time]
     files = [part.file for part in [*kept, item]]
     made: list[MiniMind] = []
+    found: list[Tensor] = []
     try:
         ran_at_install = files_that_run(lambda: made.append(model_with([*kept, item])), files)
+        ran = files_that_run(lambda: found.append(made[0](tokens)), files)
     except UserError as error:
         return error.text
-    found: list[Tensor] = []
-    ran = files_that_run(lambda: found.append(made[0](tokens)), files)
+    except Exception as error:
+        return said_error(error)
     if item.file not in ran | ran_at_install:
         return Text("nothing in the model calls it", "模型里没有地方用到它")
-    for other in kept:
-        if other.file not in ran and other.check.install is not None and _runs_alone(other, tokens):
-            return Text(f"it would take the place of {other.name}", f"会占掉 {other.name} 的位置")
     wanted = plain()(tokens)  # [1, time, vocabulary]
     if not bool(torch.allclose(found[0], wanted, rtol=0, atol=SAME_OUTPUT)):
         return Text("it makes another network than MiniMind", "装上以后就不是 MiniMind 这个网络了")
+    for other in kept:
+        if other.file not in ran and _runs_alone(other, tokens):
+            return Text(f"it would take the place of {other.name}", f"会占掉 {other.name} 的位置")
     return None
 
 

@@ -81,7 +81,7 @@ class ReviewScreen(MiniMindScreen):
         self._progress: Progress | None = None
         self._names: dict[str, tuple[Text, str]] = {}
         self._most = DAILY
-        self._saver = ProgressSaver(lambda problem: self.app.call_later(self.app.tell, problem, severity="error"))
+        self._saver = ProgressSaver(self._not_saved)
 
     def compose_body(self) -> ComposeResult:
         """How much is due; the cards; the concepts."""
@@ -96,6 +96,9 @@ class ReviewScreen(MiniMindScreen):
         """Read the course and the progress aside."""
         self.relabel()
         self._read()
+
+    def _not_saved(self, problem: Text) -> None:
+        self.app.call_later(self.app.tell, problem, severity="error")
 
     def on_unmount(self) -> None:
         """Wait until everything is saved."""

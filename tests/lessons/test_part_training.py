@@ -11,7 +11,7 @@ import pytest
 
 from lessons.__main__ import build_parser
 from lessons.exercise import Exercise
-from lessons.lesson import find_exercise, load_lesson
+from lessons.lesson import find_exercise, load_lesson, load_lessons
 from lessons.part_runner import AGREE, LIMITS, SPEED, outcome, train_with_parts, usable_parts
 from lessons.part_training import assemble, load_request, model_with, train_parts
 from lessons.progress import Progress, changing
@@ -47,6 +47,17 @@ def test_a_right_part_learns_what_the_reference_learns() -> None:
     assert said is not None
     assert "The curves agree" in said.en
     assert "两条曲线一致" in said.zh
+
+
+@pytest.mark.parametrize(
+    "exercise",
+    [item for lesson in load_lessons() for item in lesson.exercises if item.can_be_installed],
+    ids=lambda exercise: exercise.name,
+)
+def test_every_solution_trains_as_its_reference(exercise: Exercise, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lessons.part_training.STEPS", 5)
+    events = list(train_parts([request(exercise)], together=False))
+    assert [event.holds for event in events if isinstance(event, Claim)] == [True], events[-1]
 
 
 def test_a_wrong_part_leaves_the_curve() -> None:

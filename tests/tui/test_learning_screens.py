@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lessons.glossary import Term
 from lessons.lesson import load_lesson
 from lessons.part_runner import AGREE, SPEED
 from lessons.progress import Progress, changing
@@ -19,6 +20,7 @@ from minimind_tui.screens.mine import MineScreen
 from minimind_tui.screens.paths import PathsScreen
 from minimind_tui.screens.review import ReviewScreen
 from minimind_tui.screens.search import SearchScreen
+from minimind_tui.screens.terms import TermsDialog
 from minimind_tui.widgets.exercise_pane import ExercisePane
 from minimind_tui.widgets.quiz_pane import QuizPane
 from tests.tui.driving import lines_of, text_of, until, until_shown, until_told
@@ -212,3 +214,31 @@ async def test_a_terminal_that_is_too_small_says_so(made: type[MiniMindScreen], 
         await until_shown(pilot, "60×16", "40×10")
         await pilot.resize_terminal(60, 16)
         await until(pilot, lambda: "60×16" not in text_of(app))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 16)])
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ("Not to be confused: another", "Explained in: Normalisation")),
+        ("zh", ("别混淆：另一个", "讲解在：归一化")),
+    ],
+)
+async def test_a_term_shows_its_formula_its_double_and_its_lesson(
+    language: Language, words: tuple[str, str], size: tuple[int, int]
+) -> None:
+    term = Term(
+        "a", Text("first", "甲"), Text("meaning", "意思"), "normalization", "y = x / 2", Text("another", "另一个")
+    )
+    other = Term("b", Text("second", "乙"), Text("meaning", "意思"), "no_such_lesson")
+    answers: list[str | None] = []
+    app = MiniMindApp(language=language)
+    async with app.run_test(size=size) as pilot:
+        await app.push_screen(TermsDialog([term, other]), answers.append)
+        await until_shown(pilot, "y = x / 2", *words)
+        await pilot.press("o")
+        await until(pilot, lambda: answers)
+        await app.push_screen(TermsDialog([term, other]), answers.append)
+        await pilot.press("down", "o")
+        await until(pilot, lambda: len(answers) == 2)
+    assert answers == ["normalization", "no_such_lesson"]
