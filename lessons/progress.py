@@ -211,6 +211,7 @@ class Progress:
         path = file or paths.progress()
         try:
             raw = path.read_bytes()
+            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         except FileNotFoundError:
             return cls()
         except OSError as error:
@@ -219,7 +220,6 @@ class Progress:
             data = json.loads(raw)
             if data["version"] not in _READABLE:
                 raise ValueError(data["version"])
-            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             return cls(
                 {slug: LessonProgress.from_dict(item, written) for slug, item in data["lessons"].items()},
                 reviewed_on=str(data.get("reviewed_on", "")),

@@ -70,9 +70,8 @@ async def test_before_the_first_page_is_nothing_and_after_the_last_the_next_less
         following = Course.read().lesson_after("normalization")
         assert following is not None
         await reader.press("n")
-        screen = reader.app.screen
         await until(
-            reader.pilot, lambda: isinstance(reader.app.screen, LessonScreen) and reader.app.screen is not screen
+            reader.pilot, lambda: isinstance(reader.app.screen, LessonScreen) and reader.app.screen is not reader.screen
         )
         assert isinstance(reader.app.screen, LessonScreen)
         assert reader.app.screen.lesson.slug == following
@@ -244,7 +243,7 @@ async def test_a_slow_failing_disk_does_not_hold_the_window(monkeypatch: pytest.
         raise UserError("the disk is gone", "磁盘没了")
         yield Progress()
 
-    monkeypatch.setattr("minimind_tui.lesson_record.changing", failing)
+    monkeypatch.setattr("minimind_tui.progress_saver.changing", failing)
     began = time.monotonic()
     async with reading("question") as reader:
         await reader.press("n")  # leaves while changes are still being saved
