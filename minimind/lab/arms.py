@@ -165,7 +165,10 @@ def _train_seed(
                 yield Scalars(step, {arm.name: points[arm.name][0][-1] for arm in arms}, chart=plan.chart)
         if seed == 0 and plan.evaluate_every and (step % plan.evaluate_every == 0 or step == plan.steps):
             measure = next(iter(plan.measures.values()))
-            values = {arm.name: measure(models[arm.name]) for arm in arms}
+            values = {}
+            for arm in arms:
+                values[arm.name] = measure(models[arm.name])
+                yield Progress(done, total)
             yield Scalars(step, values, chart=f"{plan.chart}_held_out")
 
 
