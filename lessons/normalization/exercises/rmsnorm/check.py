@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lessons.checking import Case, Check, Invariant
+from lessons.checking import Case, Check, Invariant, Longer
 from minimind.events import Text
 from minimind.model.transformer import MiniMind
 from minimind.model.variants.parts import install_part
@@ -152,6 +152,19 @@ def cases(generator: torch.Generator) -> list[Case]:
     ]
 
 
+def short_and_long(generator: torch.Generator) -> tuple[Case, Case]:
+    """Three positions and thirty."""
+    short, long = (
+        Case(
+            Text("a longer input", "更长的输入"),
+            {"x": torch.randn(2, time, 8, generator=generator), "weight": torch.ones(8)},
+            {"eps": 1e-6},
+        )
+        for time in (3, 30)
+    )
+    return short, long
+
+
 def inspect_part(part: type[nn.Module]) -> Text | None:
     """The weight must be one trainable number for each component, starting at 1."""
     module = part(5)
@@ -222,4 +235,8 @@ CHECK = Check(
     ),
     inspect_part=inspect_part,
     install=install,
+    longer=Longer(
+        Text("the work grows with the number of positions: is there a loop?", "计算量随位置数增长：是不是写了循环？"),
+        short_and_long,
+    ),
 )
