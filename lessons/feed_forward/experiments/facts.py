@@ -37,7 +37,7 @@ ARMS = {
         "steps": Parameter(Text("training steps", "训练步数"), low=5, high=4000),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"seeds": 1},
+    quick={"seeds": 1, "steps": 480},
     deep={"seeds": 5, "steps": 1500, "facts_count": 1000},
     smoke={"seeds": 1, "steps": 10},
     predict=Text(
