@@ -58,7 +58,8 @@ def _matches(
                 for match in TERM_LINK.finditer(line):
                     term = terms.get(match["term"])
                     if term is not None and _has(f"{term.name.en} {term.name.zh}", wanted):
-                        yield _TERM, f"{term.name.of(language)}: {term.meaning.of(language)}"
+                        colon = "：" if language == "zh" else ": "
+                        yield _TERM, f"{term.name.of(language)}{colon}{term.meaning.of(language)}"
                 plain = plain_line(line)
                 if _has(plain, wanted):
                     yield _PROSE, _around(plain, wanted[0])
