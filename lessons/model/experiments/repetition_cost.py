@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 
 import torch
@@ -67,8 +68,8 @@ def repetition_cost(tokens: int = 150, documents: int = 30) -> Iterator[Event]:
             right, places = right + sum(hits), places + len(hits)
             yield Progress(done - 1, len(PENALTIES))
         accuracy[penalty] = 100 * right / places
-        variety["nano-chat"][penalty] = _variety(lambda prompt, p=penalty: _story(engine, prompt, p, tokens), engine)
-        variety["bigram"][penalty] = _variety(lambda prompt, p=penalty: _loop(pairs, prompt, p, tokens), engine)
+        variety["nano-chat"][penalty] = _variety(partial(_story, engine, penalty=penalty, tokens=tokens), engine)
+        variety["bigram"][penalty] = _variety(partial(_loop, pairs, penalty=penalty, tokens=tokens), engine)
         yield Scalars(penalty, {"right": accuracy[penalty]}, axis="penalty", chart="accuracy")
         yield Scalars(
             penalty, {name: values[penalty] for name, values in variety.items()}, axis="penalty", chart="variety"

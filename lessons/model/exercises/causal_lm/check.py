@@ -81,7 +81,8 @@ class Untouched(Reference):
         return result
 
     def loss(self, tokens: Tensor) -> Tensor:
-        return self(tokens).mean()  # []
+        result: Tensor = self(tokens).mean()  # []
+        return result
 
 
 class TwoMatrices(Reference):
@@ -181,7 +182,7 @@ def run(part: type[nn.Module], case: Case) -> Tensor:
         scores: Tensor = model(tokens)  # [batch, time, vocabulary]
         return scores
     held = Cache(config, tokens.shape[0], tokens.shape[1])
-    return torch.cat([model(piece, held) for piece in tokens.split(pieces, dim=1)], dim=1)
+    return torch.cat([model(piece, held) for piece in torch.split(tokens, list(pieces), dim=1)], dim=1)
 
 
 def cases(generator: torch.Generator) -> list[Case]:

@@ -51,7 +51,8 @@ class CausalLM(nn.Module):
             x = block(x, rotary, None, layer)  # [batch, time, hidden]
         if cache is not None:
             cache.advance(time)
-        return self.lm_head(self.norm(x))  # [batch, time, vocabulary]
+        scores: Tensor = self.lm_head(self.norm(x))
+        return scores  # [batch, time, vocabulary]
         # end hole
 
     def loss(self, tokens: Tensor) -> Tensor:
