@@ -8,6 +8,7 @@ races       a race on text: arms, floors, curves and a table of results
 switches    every switch of a small model, and what differs between two settings (no torch)
 tasks       synthetic tasks whose best possible answer is known
 attention   what the heads of a trained network look at
+feed_forward  the middle of a feed-forward, sublayers and neurons silenced, networks that learn facts
 stages      several trainings with one progress
 lengths     losses place by place, inside and beyond the trained length
 verdicts    from numbers of several seeds to supported, refuted or inconclusive

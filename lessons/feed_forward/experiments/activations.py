@@ -13,12 +13,13 @@ from minimind.lab.arms import Arm, Results
 from minimind.lab.feed_forward import inner_activations
 from minimind.lab.races import NAMES, Race, run_race, variant
 from minimind.lab.text import byte_text
-from minimind.lab.tiny import BATCH_SIZES, SIZES
+from minimind.lab.tiny import BATCH_SIZES, SIZES, Size
 from minimind.lab.verdicts import agree, all_hold, is_lower, means
 from minimind.model.transformer import MiniMind
 from minimind.model.variants.feed_forward import FeedForwardKind, feed_forward_width, set_feed_forward
 
-SIZE, RATIO, SAID_STEPS = "T0", 4.0, 150
+SIZE: Size = "T0"
+RATIO, SAID_STEPS = 4.0, 150
 KINDS: dict[FeedForwardKind, Text] = {
     "relu": Text("ReLU", "ReLU"),
     "linear": Text("no activation", "无激活"),
@@ -47,7 +48,7 @@ EDGES = (-3.0, -1.0, -0.3, -0.1, -0.01, 0.01, 0.1, 0.3, 1.0, 3.0)
         "steps": Parameter(Text("training steps", "训练步数"), low=5, high=3000),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"seeds": 1, "steps": 170},
+    quick={"seeds": 1, "steps": 150},
     deep={"seeds": 5, "steps": 800},
     smoke={"seeds": 1, "steps": 5},
     predict=Text(
@@ -55,7 +56,7 @@ EDGES = (-3.0, -1.0, -0.3, -0.1, -0.01, 0.01, 0.1, 0.3, 1.0, 3.0)
         "同样大小，同样的文本，250 步。这四种里，哪种最后的损失最低？",
     ),
     choices=tuple(KINDS[kind] for kind in CANDIDATES),
-    names={**NAMES, **KINDS},
+    names={**NAMES, **{str(kind): name for kind, name in KINDS.items()}},
 )
 def activations(rate: float = 0.003, steps: int = 250, seeds: int = 3) -> Iterator[Event]:
     """Plain kinds at four times the width of the stream, gated ones at two thirds of that."""

@@ -66,6 +66,7 @@ class Points:
         Text("every wide one, with or without an activation", "凡是宽的都行，有没有激活都一样"),
         Text("every one with an activation, however narrow", "凡是有激活的都行，再窄也行"),
         Text("only those with an activation and enough width", "有激活，而且够宽的才行"),
+        Text("none of them: one layer cannot draw a circle", "都不行：一层画不出圆"),
     ),
     names={
         "accuracy": Text("Share of new points put right", "新的点中分对的比例"),
@@ -183,7 +184,7 @@ def _map(name: str, layer: PlainFeedForward) -> Event:
 def _map_title(name: str) -> Text:
     said = ARMS[name]
     return Text(
-        f"{said.en}: what it takes for the outer class, over the plane", f"{said.zh}：平面上各处判为第二类的概率"
+        f"{said.en}: the chance it gives the second class, over the plane", f"{said.zh}：平面上各处判为第二类的概率"
     )
 
 
@@ -208,13 +209,14 @@ def _table(shares: dict[str, list[float]], activation: str) -> Event:
 
 def _claims(shares: dict[str, list[float]], lines: list[float], gaps: list[float], *, said: bool) -> Iterator[Event]:
     good = {name: agree([share > GOOD for share in values]) is True for name, values in shares.items()}
-    pattern = (good["linear_64"], good["active_2"], good["active_64"])
-    choice = {(True, False, True): 0, (False, True, True): 1, (False, False, True): 2}.get(pattern)
-    names = ", ".join(name for name, is_good in good.items() if is_good)
-    if said and choice is not None:
-        yield Claim("prediction", Text(f"found it: {names}", f"找到了形状的：{names}"), {"choice": choice}, True)
-    else:
-        yield Claim("prediction", Text("none of these in this run", "这次运行中都不符合"), {"choice": -1}, None)
+    choice = 3 if not good["active_64"] else 0 if good["linear_64"] else 1 if good["active_2"] else 2
+    names = ", ".join(name for name, is_good in good.items() if is_good) or "—"
+    yield Claim(
+        "prediction",
+        Text(f"nearly all right: {names}", f"几乎全分对的：{names}"),
+        {"choice": choice},
+        True if said else None,
+    )
     yield Claim(
         "linear_is_one_matrix",
         Text(
