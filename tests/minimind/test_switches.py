@@ -21,7 +21,7 @@ def test_every_switch_has_a_name_in_both_languages_for_each_of_its_values() -> N
     for name, switch in SWITCHES.items():
         assert tuple(switch.choices) == choices_of(name)
         assert getattr(Switches(), name) in switch.choices
-        assert switch.label.zh and switch.help.zh and all(choice.zh for choice in switch.choices.values())
+        assert all([switch.label.zh, switch.help.zh, *(choice.zh for choice in switch.choices.values())])
 
 
 @pytest.mark.parametrize(

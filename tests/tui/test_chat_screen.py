@@ -198,7 +198,7 @@ async def test_the_death_of_the_child_is_said_and_a_model_can_be_opened_again(sh
         await until_shown(pilot, "/x/missing: no checkpoint here")
         await say(pilot, "in vain")
         await until(pilot, lambda: text_of(app).count("no checkpoint here") == 2)
-        assert chat_of(app).query_one(PromptBox).text == "in vain"
+        await until(pilot, lambda: chat_of(app).query_one(PromptBox).text == "in vain")
 
 
 async def test_a_hostile_model_only_writes_text(shipped: Path, home: Path) -> None:

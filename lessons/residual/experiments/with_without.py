@@ -59,7 +59,9 @@ def _without(*, residual: bool, norm: bool) -> Callable[[MiniMind], None]:
         Text("all four", "四种都会"),
         Text("all but the one with neither", "除了都没有的那种"),
         Text("the two with a residual", "有残差的两种"),
+        Text("the two with a norm", "有归一化的两种"),
         Text("only the one with both", "只有两样都有的那种"),
+        Text("another combination, or none", "其他组合，或都不会"),
     ),
     names={**NAMES, **ARMS},
 )
@@ -86,16 +88,14 @@ def _claims(results: Results, said: bool) -> Iterator[Event]:
         (True, True, True, True): 0,
         (True, True, True, False): 1,
         (True, False, True, False): 2,
-        (True, False, False, False): 3,
+        (True, True, False, False): 3,
+        (True, False, False, False): 4,
     }
-    found = patterns.get((learnt["both"], learnt["no_residual"], learnt["no_norm"], learnt["neither"]))
-    if found is not None:
-        names = ", ".join(name for name, good in learnt.items() if good)
-        yield Claim(
-            "prediction", Text(f"below the frequencies: {names}", f"低于字节频率的：{names}"), {"choice": found}, True
-        )
-    else:
-        yield Claim("prediction", Text("none of these patterns", "不属于其中任何一种"), {"choice": -1}, None)
+    found = patterns.get((learnt["both"], learnt["no_residual"], learnt["no_norm"], learnt["neither"]), 5)
+    names = ", ".join(name for name, good in learnt.items() if good) or "—"
+    yield Claim(
+        "prediction", Text(f"below the frequencies: {names}", f"低于字节频率的：{names}"), {"choice": found}, True
+    )
     yield Claim(
         "nothing_without_both",
         Text(
