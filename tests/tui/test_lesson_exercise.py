@@ -56,7 +56,7 @@ async def test_the_file_is_made_from_the_stub_and_kept() -> None:
         await reader.press("#", "n", "q")
         await until_shown(reader.pilot, "#nq")
         await reader.press("escape")
-        assert reader.app.focused is pane_of(reader)
+        assert pane_of(reader).has_focus
         assert reader.screen.page.id == "exercise"
         await reader.press("n")
     assert EXERCISE.file.read_text(encoding="utf-8") == EXERCISE.stub + "#nq"
