@@ -164,7 +164,7 @@ def test_facts_are_guessed_before_they_are_learnt() -> None:
     events, claims = _run("facts", steps=5)
     chance = next(event for event in events if isinstance(event, Level) and event.chart == "loss_held_out")
     assert chance.value == 1 / 32
-    assert claims["attention_alone_learns"].measured["equal"] < 0.3
+    assert claims["attention_alone_learns"].measured["equal"] < 30
     assert claims["attention_alone_learns"].holds is None, "too few steps to say"
     picture = next(event for event in events if isinstance(event, Heatmap))
     assert (len(picture.rows), len(picture.rows[0])) == (2, 2)

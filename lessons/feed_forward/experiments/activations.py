@@ -10,7 +10,7 @@ from torch import Tensor
 from minimind.events import Claim, Event, Heatmap, Text
 from minimind.experiment import Parameter, experiment
 from minimind.lab.arms import Arm, Results
-from minimind.lab.feed_forward import inner_activations
+from minimind.lab.feed_forward import inner_activations, percents
 from minimind.lab.races import NAMES, Race, run_race, variant
 from minimind.lab.text import byte_text
 from minimind.lab.tiny import BATCH_SIZES, SIZES, Size
@@ -154,6 +154,10 @@ def _claims(results: Results, *, said: bool) -> Iterator[Event]:
         ),
         agree([linear - smooth < 2 / 3 * (linear - relu) for linear, relu, smooth in lines]) if said else None,
     )
+    yield from _zeros_claims(results, said=said)
+
+
+def _zeros_claims(results: Results, *, said: bool) -> Iterator[Event]:
     zeros, dead = results.of("relu", "zeros"), results.of("relu", "dead")
     yield Claim(
         "relu_is_sparse",
@@ -161,7 +165,7 @@ def _claims(results: Results, *, said: bool) -> Iterator[Event]:
             "With ReLU at least a third of the inner activations is exactly zero, with smooth activations hardly any",
             "用 ReLU，内部激活值至少三分之一恰好为零；用平滑的激活则几乎没有",
         ),
-        means(
+        percents(
             relu=zeros,
             relu2=results.of("relu2", "zeros"),
             reglu=results.of("reglu", "zeros"),
@@ -176,6 +180,6 @@ def _claims(results: Results, *, said: bool) -> Iterator[Event]:
             "Few of the ReLU neurons are dead, that is zero at every place of the held-out text",
             "死掉的 ReLU 神经元很少，即在留出文本的每个位置都为零的",
         ),
-        means(dead=dead, zeros=zeros, relu2=results.of("relu2", "dead"), reglu=results.of("reglu", "dead")),
+        percents(dead=dead, zeros=zeros, relu2=results.of("relu2", "dead"), reglu=results.of("reglu", "dead")),
         agree([5 * gone < silent for gone, silent in zip(dead, zeros, strict=True)]) if said else None,
     )

@@ -9,9 +9,9 @@ from dataclasses import replace
 from minimind.events import Claim, Event, Heatmap, Level, Text
 from minimind.experiment import Parameter, experiment
 from minimind.lab.arms import Arm, Results, differences, results_table, train_arms
-from minimind.lab.feed_forward import facts_network, facts_plan, recall_without
+from minimind.lab.feed_forward import facts_network, facts_plan, percents, recall_without
 from minimind.lab.tasks import Facts
-from minimind.lab.verdicts import agree, means
+from minimind.lab.verdicts import agree
 from minimind.model.variants.blocks import Sublayer
 
 LAYERS = {"both": 2, "equal": 6, "half": 2}
@@ -111,14 +111,14 @@ def _claims(results: Results, sizes: dict[str, int], chance: float, *, said: boo
             "Attention alone, with as many parameters, knows the facts just as well",
             "同样多的参数，只用注意力，也能把事实背下来",
         ),
-        means(both=results.of("both"), equal=results.of("equal"))
-        | {"both_size": sizes["both"], "equal_size": sizes["equal"], "chance": chance},
+        percents(both=results.of("both"), equal=results.of("equal"))
+        | {"both_size": sizes["both"], "equal_size": sizes["equal"], "chance": 100 * chance},
         agree([recall > KNOWN for recall in results.of("equal")]) if said else None,
     )
     yield Claim(
         "half_is_enough",
         Text("Even half the parameters suffice, in attention alone", "只用注意力，一半的参数也够"),
-        means(half=results.of("half")) | {"half_size": sizes["half"]},
+        percents(half=results.of("half")) | {"half_size": sizes["half"]},
         agree([recall > KNOWN for recall in results.of("half")]) if said else None,
     )
     left = {
@@ -132,7 +132,7 @@ def _claims(results: Results, sizes: dict[str, int], chance: float, *, said: boo
             "Whichever sublayer is silenced, attention or feed-forward, at least one fact in ten is lost",
             "无论去掉哪个子层，注意力也好，前馈也好，至少丢掉十分之一的事实",
         ),
-        means(**left),
+        percents(**left),
         agree([recall < 0.9 for recalls in left.values() for recall in recalls]) if said else None,
     )
     firsts = [*left["attention_1"], *left["feed_forward_1"]]
@@ -142,6 +142,6 @@ def _claims(results: Results, sizes: dict[str, int], chance: float, *, said: boo
             "Without the first attention, or without the first feed-forward, more than a third is lost",
             "去掉第一层的注意力，或去掉第一层的前馈，都会丢掉三分之一以上",
         ),
-        means(attention=left["attention_1"], feed_forward=left["feed_forward_1"]),
+        percents(attention=left["attention_1"], feed_forward=left["feed_forward_1"]),
         agree([recall < 2 / 3 for recall in firsts]) if said else None,
     )

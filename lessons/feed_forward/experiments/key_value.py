@@ -12,7 +12,7 @@ from torch import Tensor
 from minimind.events import Claim, Event, Note, Progress, Scalars, Table, Text
 from minimind.experiment import Number, Parameter, experiment
 from minimind.lab.arms import Arm, Results, train_arms, trained_copy
-from minimind.lab.feed_forward import facts_network, facts_plan, inner_activations, neuron_off
+from minimind.lab.feed_forward import facts_network, facts_plan, inner_activations, neuron_off, percents
 from minimind.lab.stages import stage
 from minimind.lab.tasks import Facts, accuracy
 from minimind.lab.verdicts import agree, means
@@ -211,7 +211,7 @@ def _claims(found: list[Examined], facts_count: int) -> Iterator[Event]:
             "The facts that wake a neuron have more in common than random facts",
             "唤醒同一个神经元的事实，比随机抽的更有共同点",
         ),
-        means(
+        percents(
             relation=[one.alike for one in found],
             relation_before=[one.alike_before for one in found],
             relation_chance=[one.alike_chance for one in found],
@@ -226,17 +226,8 @@ def _claims(found: list[Examined], facts_count: int) -> Iterator[Event]:
             "What a neuron writes favours the answers of the facts that wake it",
             "神经元写下的内容，偏向唤醒它的那些事实的答案",
         ),
-        means(rank=[one.rank for one in found], recall=[one.recall for one in found]),
+        percents(rank=[one.rank for one in found], recall=[one.recall for one in found]),
         agree([one.rank > 0.6 for one in found]) if said else None,
-    )
-    yield Claim(
-        "many_neurons_a_fact",
-        Text(
-            "A fact is not one neuron: many are awake for each fact",
-            "一条事实不对应一个神经元：每条事实都会唤醒许多神经元",
-        ),
-        means(awake=[one.awake for one in found]) | {"neurons": len(found[0].lost)},
-        agree([one.awake > 0.1 for one in found]) if said else None,
     )
     yield Claim(
         "training_blurs_themes",
@@ -244,8 +235,22 @@ def _claims(found: list[Examined], facts_count: int) -> Iterator[Event]:
             "Before training the themes are purer: training mixes them",
             "训练之前主题更纯：训练反而把它们混在一起",
         ),
-        means(before=[one.alike_before for one in found], after=[one.alike for one in found]),
+        percents(before=[one.alike_before for one in found], after=[one.alike for one in found]),
         agree([one.alike < one.alike_before for one in found]) if said else None,
+    )
+    yield from _share_claims(found, facts_count, lost, said=said)
+
+
+def _share_claims(found: list[Examined], facts_count: int, lost: list[float], *, said: bool) -> Iterator[Event]:
+    """How a fact and a neuron share the work: many neurons for a fact, little of it in each."""
+    yield Claim(
+        "many_neurons_a_fact",
+        Text(
+            "A fact is not one neuron: many are awake for each fact",
+            "一条事实不对应一个神经元：每条事实都会唤醒许多神经元",
+        ),
+        percents(awake=[one.awake for one in found]) | {"neurons": len(found[0].lost)},
+        agree([one.awake > 0.1 for one in found]) if said else None,
     )
     yield Claim(
         "one_neuron_holds_little",

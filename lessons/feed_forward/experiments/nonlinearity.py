@@ -12,6 +12,7 @@ from torch import Tensor
 
 from minimind.events import Claim, Event, Heatmap, Level, Note, Progress, Scalars, Table, Text
 from minimind.experiment import Parameter, experiment
+from minimind.lab.feed_forward import percents
 from minimind.lab.verdicts import agree, means
 from minimind.model.variants.feed_forward import PLAIN, PlainFeedForward
 
@@ -232,7 +233,7 @@ def _claims(shares: dict[str, list[float]], lines: list[float], gaps: list[float
             "However wide, it does no better than the best straight line",
             "再宽，也不会好过最好的那条直线",
         ),
-        means(narrow=shares["linear_2"], wide=shares["linear_64"], line=lines),
+        percents(narrow=shares["linear_2"], wide=shares["linear_64"], line=lines),
         agree([share <= line + 0.01 for share, line in zip(shares["linear_64"], lines, strict=True)]),
     )
     yield Claim(
@@ -241,13 +242,13 @@ def _claims(shares: dict[str, list[float]], lines: list[float], gaps: list[float
             "The same matrices with an activation between them find the shape",
             "同样的矩阵，中间加上激活，就找到了形状",
         ),
-        means(wide=shares["active_64"], straight=shares["linear_64"]),
+        percents(wide=shares["active_64"], straight=shares["linear_64"]),
         agree([share > GOOD for share in shares["active_64"]]) if said else None,
     )
     lower = [wide - two > 0.1 for wide, two in zip(shares["active_64"], shares["active_2"], strict=True)]
     yield Claim(
         "width_pays_once_bent",
         Text("With an activation width pays: two neurons are too few", "有了激活，宽度才有用：两个神经元太少"),
-        means(two=shares["active_2"], four=shares["active_4"], wide=shares["active_64"]),
+        percents(two=shares["active_2"], four=shares["active_4"], wide=shares["active_64"]),
         agree(lower) if said else None,
     )
