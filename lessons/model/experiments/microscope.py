@@ -16,19 +16,19 @@ from minimind.model.probe import attention_weights
 
 PROMPTS = {"rabbit": "Once there was a rabbit named Pip. He", "兔子": "从前有一只小兔子，名叫跳跳。它"}
 NAMES = {
-    "embed_tokens": "[batch, time, hidden]",
-    "input_layernorm": "[batch, time, hidden]",
-    "q_proj": "[batch, time, heads · head]",
-    "k_proj": "[batch, time, groups · head]",
-    "v_proj": "[batch, time, groups · head]",
-    "core": "[batch, heads, time, head]",
-    "o_proj": "[batch, time, hidden]",
-    "post_attention_layernorm": "[batch, time, hidden]",
-    "gate_proj": "[batch, time, feed-forward]",
-    "up_proj": "[batch, time, feed-forward]",
-    "down_proj": "[batch, time, hidden]",
-    "norm": "[batch, time, hidden]",
-    "lm_head": "[batch, time, vocabulary]",
+    "embed_tokens": "batch, time, hidden",
+    "input_layernorm": "batch, time, hidden",
+    "q_proj": "batch, time, heads · head",
+    "k_proj": "batch, time, groups · head",
+    "v_proj": "batch, time, groups · head",
+    "core": "batch, heads, time, head",
+    "o_proj": "batch, time, hidden",
+    "post_attention_layernorm": "batch, time, hidden",
+    "gate_proj": "batch, time, feed-forward",
+    "up_proj": "batch, time, feed-forward",
+    "down_proj": "batch, time, hidden",
+    "norm": "batch, time, hidden",
+    "lm_head": "batch, time, vocabulary",
 }
 
 
@@ -93,7 +93,7 @@ def _table(seen: dict[str, Tensor]) -> Event:
     columns = (Text("module", "模块"), Text("axes", "各维"), Text("shape", "形状"), Text("RMS", "均方根"))
     rows: tuple[tuple[str | float, ...], ...] = tuple(
         (
-            path.removeprefix("model."),
+            path.rsplit(".", 1)[-1],
             NAMES[path.rsplit(".", 1)[-1]],
             "×".join(map(str, tensor.shape)),
             f"{float(tensor.pow(2).mean().sqrt()):.2f}",

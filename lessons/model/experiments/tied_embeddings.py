@@ -27,12 +27,12 @@ SHOWN = ("nano", "mini", "small", "minimind3")
         "嵌入和输出层可以共用一个矩阵。这有帮助吗？省下多少？",
     ),
     parameters={
-        "steps": Parameter(Text("training steps", "训练步数"), low=10, high=1500),
+        "steps": Parameter(Text("training steps", "训练步数"), low=4, high=1500),
         "seeds": Parameter(Text("seeds", "随机种子数"), low=1, high=5),
     },
-    quick={"seeds": 1, "steps": 200},
+    quick={"seeds": 1, "steps": 160},
     deep={"seeds": 5, "steps": 600},
-    smoke={"seeds": 1, "steps": 10},
+    smoke={"seeds": 1, "steps": 4},
     predict=Text(
         "A small byte-level model, the same steps for both. Which has the lower held-out loss?",
         "一个按字节的小模型，两种各练同样多步。哪种的留出集损失更低？",
@@ -47,8 +47,8 @@ SHOWN = ("nano", "mini", "small", "minimind3")
 def tied_embeddings(steps: int = 300, seeds: int = 3) -> Iterator[Event]:
     """Two arms, then what the shared matrix is of the whole at the released sizes."""
     arms = [
-        Arm("tied", partial(_build, True), {"output layer": "the embedding"}),
-        Arm("untied", partial(_build, False), {"output layer": "its own matrix"}),
+        Arm("tied", partial(_build, True), {"tie_word_embeddings": "true"}),
+        Arm("untied", partial(_build, False), {"tie_word_embeddings": "false"}),
     ]
     results: Results = yield from run_race(Race(arms, steps, seeds, size="T1"))
     yield _table()

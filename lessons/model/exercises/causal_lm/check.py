@@ -137,11 +137,11 @@ class SumNotMean(Reference):
         return F.cross_entropy(predicted.flatten(0, 1), following.flatten(), reduction="sum")  # []
 
 
-def config_of(hidden: int, vocabulary: int) -> ModelConfig:
-    """Two layers, two query heads on one key/value head."""
+def config_of(hidden: int, vocabulary: int, layers: int = 1) -> ModelConfig:
+    """Two query heads on one key/value head."""
     return ModelConfig(
         hidden_size=hidden,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         num_key_value_heads=1,
         intermediate_size=2 * hidden,
@@ -160,16 +160,21 @@ def rough_weights(config: ModelConfig, seed: int) -> dict[str, Tensor]:
     return weights | {"lm_head.weight": weights["embed_tokens.weight"]}
 
 
+def freshly_built(part: type[nn.Module], config: ModelConfig, seed: int) -> Any:
+    """A model as it leaves its constructor; the generator of everybody else is left as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return part(config)
+
+
 def run(part: type[nn.Module], case: Case) -> Tensor:
     """Build the part and ask it for scores or a loss; in pieces, through a cache, where the case says so."""
     settings, tokens = case.settings, case.inputs["tokens"]
     config: ModelConfig = settings["config"]
-    with torch.random.fork_rng():
-        torch.manual_seed(settings["seed"])
-        model: Any = part(config)
     if settings.get("fresh"):
-        fresh: Tensor = model.loss(tokens)  # []
+        fresh: Tensor = freshly_built(part, config, settings["seed"]).loss(tokens)  # []
         return fresh
+    model: Any = part(config)
     model.load_state_dict(rough_weights(config, settings["seed"]), strict=True)
     if settings.get("moved"):
         with torch.no_grad():
@@ -188,15 +193,15 @@ def run(part: type[nn.Module], case: Case) -> Tensor:
 def cases(generator: torch.Generator) -> list[Case]:
     """Scores; scores after the embedding moved; through a cache; the loss of a text, and that of a fresh model."""
 
-    def draw(name: Text, batch: int, time: int, vocabulary: int, **settings: Any) -> Case:
+    def draw(name: Text, batch: int, time: int, vocabulary: int, layers: int = 1, **settings: Any) -> Case:
         seed = int(torch.randint(0, 2**31, (), generator=generator))
         tokens = torch.randint(0, vocabulary, (batch, time), generator=generator)  # [batch, time]
-        settings = {"config": config_of(16, vocabulary), "seed": seed} | settings
+        settings = {"config": config_of(16, vocabulary, layers), "seed": seed} | settings
         return Case(name, {"tokens": tokens}, settings)
 
     fresh = draw(Text("a fresh model's first loss", "刚建好的模型的第一个损失"), 4, 32, 64, fresh=True)
     return [
-        draw(Text("a small example", "小例子"), 2, 3, 11),
+        draw(Text("a small example", "小例子"), 2, 3, 11, layers=2),
         draw(Text("after training has moved the embedding", "训练改动嵌入之后"), 1, 5, 11, moved=True),
         draw(Text("token by token through a cache", "经缓存逐个词元读入"), 2, 5, 11, pieces=(3, 1, 1)),
         draw(Text("the loss of a text", "一段文本的损失"), 2, 7, 13, loss=True),
@@ -224,11 +229,9 @@ def is_one_tensor(part: type[nn.Module], _generator: torch.Generator) -> bool:
 
 def starts_at_chance(part: type[nn.Module], generator: torch.Generator) -> bool:
     """The first loss is about ln V, for another vocabulary than that of the cases."""
-    with torch.random.fork_rng():
-        torch.manual_seed(int(torch.randint(0, 2**31, (), generator=generator)))
-        model: Any = part(config_of(16, 200))
+    model = freshly_built(part, config_of(16, 200), int(torch.randint(0, 2**31, (), generator=generator)))
     tokens = torch.randint(0, 200, (4, 32), generator=generator)  # [4, 32]
-    return abs(float(model.loss(tokens)) / math.log(200) - 1) < FRESH_WITHIN
+    return abs(model.loss(tokens).item() / math.log(200) - 1) < FRESH_WITHIN
 
 
 def learns_from_its_loss(part: type[nn.Module], generator: torch.Generator) -> bool:
