@@ -100,7 +100,9 @@ def test_predict_run_read_solve_and_answer(machine: Machine, home: Path) -> None
 def test_the_course_works_without_the_app(machine: Machine) -> None:
     listed = machine.run("python", "-m", "lessons", "list", "--json").stdout.splitlines()
     assert any("normalization" in line for line in listed)
-    events = machine.run("python", "-m", "lessons", "run", "half_precision_overflow", "--budget", "quick", "--json").stdout
+    events = machine.run(
+        "python", "-m", "lessons", "run", "half_precision_overflow", "--budget", "quick", "--json"
+    ).stdout
     claims = [event for event in map(json.loads, events.splitlines()) if event.get("kind") == "claim"]
     assert claims
     assert all(claim["holds"] for claim in claims)
