@@ -231,7 +231,7 @@ def starts_at_chance(part: type[nn.Module], generator: torch.Generator) -> bool:
     """The first loss is about ln V, for another vocabulary than that of the cases."""
     model = freshly_built(part, config_of(16, 200), int(torch.randint(0, 2**31, (), generator=generator)))
     tokens = torch.randint(0, 200, (4, 32), generator=generator)  # [4, 32]
-    return abs(model.loss(tokens).item() / math.log(200) - 1) < FRESH_WITHIN
+    return bool(abs(model.loss(tokens).item() / math.log(200) - 1) < FRESH_WITHIN)
 
 
 def learns_from_its_loss(part: type[nn.Module], generator: torch.Generator) -> bool:
