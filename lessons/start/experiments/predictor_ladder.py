@@ -122,7 +122,7 @@ def _claims(floors: dict[str, float], results: Results, crossed: float) -> Itera
         },
         True if agree(beaten) else None,
     )
-    early = {step: loss for step, loss in results.curves["transformer"] if step <= 100}
+    early = {step: loss for step, loss in results.curves["transformer"] if step <= 60}
     at = max(early)
     yield Claim(
         "counting_wins_at_first",
