@@ -39,6 +39,7 @@ PACKAGES = (
     "markdown-it-py",
     "mdit-py-plugins",
     "texicode",
+    "fsrs",
     "platformdirs",
     "psutil",
 )

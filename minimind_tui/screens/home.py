@@ -84,9 +84,9 @@ class HomeScreen(MiniMindScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "train", "home.key.train"),
         Binding("n", "next", "home.key.next"),
-        Binding("v", "app.show('review')", "home.key.review"),
-        Binding("m", "app.show('mine')", "home.key.mine"),
-        Binding("e", "app.show('paths')", "home.key.paths"),
+        Binding("v", "app.show('review')", "home.key.review", show=False),
+        Binding("m", "app.show('mine')", "home.key.mine", show=False),
+        Binding("e", "app.show('paths')", "home.key.paths", show=False),
         Binding("y", "known", "home.key.known", show=False),
         *(Binding(key, f"walk('{key}')", f"home.key.{key}", show=False) for key in ("up", "down", "left", "right")),
     ]
