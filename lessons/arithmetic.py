@@ -7,6 +7,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 
+from lessons.syntax import expression_tree
 from minimind.errors import UserError
 
 _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -42,7 +43,7 @@ def calculate(formula: str, variables: Mapping[str, float] | None = None) -> flo
     try:
         if len(formula) > _MAXIMUM_LENGTH:
             raise ValueError("too long")
-        value = float(_value(ast.parse(formula.strip(), mode="eval").body, names))
+        value = float(_value(expression_tree(formula.strip()), names))
     except (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise UserError(f"cannot calculate {formula[:60]!r}: {error}", f"无法计算 {formula[:60]!r}：{error}") from None
     return value

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lessons.syntax import module_tree
 from minimind.errors import UserError
 
 _REFERENCE = re.compile(r"^(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_][\w.]*)(?:#(?P<region>[\w-]+))?$")
@@ -47,7 +48,7 @@ def resolve(reference: str) -> Source:
         )
     path = module_path(match["module"])
     text = path.read_text(encoding="utf-8")
-    node = _find(ast.parse(text).body, match["name"], reference)
+    node = _find(module_tree(text).body, match["name"], reference)
     first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
     last = node.end_lineno or node.lineno
     lines = text.splitlines()
