@@ -18,6 +18,8 @@ SIZES: dict[Size, dict[str, int]] = {
 }
 BATCH_SIZES: dict[Size, int] = {"T0": 8, "T1": 16, "T2": 16}
 BYTES = 256
+INITIAL_SCALE = 0.02
+"""The standard deviation of a fresh model's matrices."""
 
 
 def tiny_config(size: Size = "T1", **changes: Any) -> ModelConfig:
@@ -47,3 +49,11 @@ def tiny_model(
     if change is not None:
         change(model)
     return model
+
+
+@torch.no_grad()
+def rescale(model: MiniMind, factor: float) -> None:
+    """Multiply every matrix by `factor`; the weights of the norms stay."""
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.mul_(factor)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from minimind.events import Claim, Event, Progress, Scalars, Text
 from minimind.experiment import Parameter, experiment
-from minimind.lab.tiny import tiny_model
+from minimind.lab.tiny import INITIAL_SCALE, rescale, tiny_model
 from minimind.lab.verdicts import agree, means
 from minimind.model.probe import residual_stream
 from minimind.model.variants.blocks import depth_scale, scale_outputs
@@ -21,7 +21,6 @@ ARMS = {
     "scaled": Text("outputs × 1/√(2L)", "输出 × 1/√(2L)"),
     "root": Text("√(1 + layer · growth of the first)", "√(1 + 层 · 首层增量)"),
 }
-NATURAL = 0.02
 
 
 @experiment(
@@ -68,9 +67,7 @@ def stream_growth(depth: int = 32, width: int = 64, scale: float = 0.02, seeds: 
 @torch.no_grad()
 def _sizes(depth: int, width: int, scale: float, seed: int, *, scaled: bool) -> list[float]:
     model = tiny_model("T1", seed=seed, num_hidden_layers=depth, hidden_size=width)
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
-            parameter.mul_(scale / NATURAL)
+    rescale(model, scale / INITIAL_SCALE)
     if scaled:
         scale_outputs(model, depth_scale(model))
     generator = torch.Generator().manual_seed(seed)

@@ -12,14 +12,11 @@ from torch import Tensor
 
 from minimind.events import Claim, Event, Heatmap, Note, Progress, Table, Text
 from minimind.experiment import Number, Parameter, experiment
-from minimind.lab.tiny import tiny_model
+from minimind.lab.tiny import INITIAL_SCALE, rescale, tiny_model
 from minimind.lab.verdicts import agree
-from minimind.model.transformer import MiniMind
 
 VOCABULARIES = (64, 256, 1024, 6400)
 SCALES = (0.02, 0.1, 0.3, 1.0)
-NATURAL = 0.02
-"""The standard deviation our models really start with."""
 BATCH, TIME = 8, 32
 NEAR = 0.05
 """Nats: closer than this to ln V is "at ln V"."""
@@ -69,20 +66,12 @@ def initial_loss(width: int = 64, seeds: int = 3) -> Iterator[Event]:
 @torch.no_grad()
 def _loss(width: int, vocabulary: int, scale: float, seed: int) -> float:
     model = tiny_model("T1", seed=seed, hidden_size=width, vocab_size=vocabulary)
-    rescale(model, scale / NATURAL)
+    rescale(model, scale / INITIAL_SCALE)
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(0, vocabulary, (BATCH, TIME), generator=generator)  # [batch, time]
     labels = torch.randint(0, vocabulary, (BATCH, TIME), generator=generator)  # [batch, time]
     logits: Tensor = model(tokens)  # [batch, time, vocabulary]
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten()).item()
-
-
-@torch.no_grad()
-def rescale(model: MiniMind, factor: float) -> None:
-    """Multiply every matrix by `factor`; the weights of the norms stay 1."""
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
-            parameter.mul_(factor)
 
 
 def _excess(losses: dict[tuple[int, float], list[float]]) -> Event:
@@ -113,10 +102,10 @@ def _table(losses: dict[tuple[int, float], list[float]]) -> Event:
 
 
 def _claims(losses: dict[tuple[int, float], list[float]]) -> Iterator[Event]:
-    seeds = len(losses[VOCABULARIES[0], NATURAL])
-    released = statistics.fmean(losses[6400, NATURAL])
+    seeds = len(losses[VOCABULARIES[0], INITIAL_SCALE])
+    released = statistics.fmean(losses[6400, INITIAL_SCALE])
     yield Claim("prediction", Text(f"{released:.2f} nats", f"{released:.2f} nats"), {"number": released}, True)
-    gaps = {v: [abs(loss - math.log(v)) for loss in losses[v, NATURAL]] for v in VOCABULARIES}
+    gaps = {v: [abs(loss - math.log(v)) for loss in losses[v, INITIAL_SCALE]] for v in VOCABULARIES}
     yield Claim(
         "starts_at_ln_v",
         Text(
@@ -136,7 +125,7 @@ def _claims(losses: dict[tuple[int, float], list[float]]) -> Iterator[Event]:
         {"loss": statistics.fmean(large), "above": statistics.fmean(large) - math.log(6400), "seeds": seeds},
         agree([loss > 1.5 * math.log(6400) for loss in large]),
     )
-    small, tenth = losses[256, NATURAL], losses[256, SCALES[2]]
+    small, tenth = losses[256, INITIAL_SCALE], losses[256, SCALES[2]]
     yield Claim(
         "scale_alone_decides",
         Text(

@@ -10,7 +10,7 @@ from torch import nn
 from minimind.config import ModelConfig
 from minimind.model.transformer import MiniMind, RMSNorm
 from minimind.model.variants.blocks import NAMES
-from minimind.model.variants.parts import Absent
+from minimind.model.variants.parts import Absent, install_part
 
 NormKind = Literal["rms", "layer", "none"]
 
@@ -38,3 +38,9 @@ def replace_norms(model: MiniMind, kind: NormKind) -> None:
             for name in norms:
                 if hasattr(block, name) and not isinstance(getattr(block, part), Absent):
                     renew(block, name)
+
+
+def install_norms(model: MiniMind, factory: Callable[[int, float], nn.Module]) -> None:
+    """Put a learner's norm, made from size and ε, in place of every norm of the residual stream (see `install_part`)."""
+    for path in ("*layernorm", "model.norm"):
+        install_part(model, path, lambda _old: factory(model.config.hidden_size, model.config.rms_norm_eps))

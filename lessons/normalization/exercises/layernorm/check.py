@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from lessons.checking import Case, Check, Invariant
 from minimind.events import Text
 from minimind.model.transformer import MiniMind
-from minimind.model.variants.norms import replace_norms
-from minimind.model.variants.parts import install_part
+from minimind.model.variants.norms import install_norms, replace_norms
 
 Formula = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
@@ -171,8 +170,7 @@ def is_standard(part: type[nn.Module], generator: torch.Generator) -> bool:
 def install(model: MiniMind, part: type[nn.Module]) -> None:
     """Put the part in place of every norm of the residual stream."""
     replace_norms(model, "layer")
-    for path in ("*layernorm", "model.norm"):
-        install_part(model, path, lambda _old: part(model.config.hidden_size, model.config.rms_norm_eps))
+    install_norms(model, part)
 
 
 CHECK = Check(

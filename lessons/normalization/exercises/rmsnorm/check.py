@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lessons.checking import Case, Check, Invariant, Longer
 from minimind.events import Text
 from minimind.model.transformer import MiniMind
-from minimind.model.variants.parts import install_part
+from minimind.model.variants.norms import install_norms
 
 Formula = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -195,8 +195,7 @@ def has_unit_rms(part: type[nn.Module], generator: torch.Generator) -> bool:
 
 def install(model: MiniMind, part: type[nn.Module]) -> None:
     """Put the part in place of every norm of the residual stream."""
-    for path in ("*layernorm", "model.norm"):
-        install_part(model, path, lambda _old: part(model.config.hidden_size, model.config.rms_norm_eps))
+    install_norms(model, part)
 
 
 CHECK = Check(

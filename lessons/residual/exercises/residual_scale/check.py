@@ -10,6 +10,7 @@ from lessons.checking import Case, Check, Invariant
 from minimind.events import Text
 from minimind.model.cache import LayerCache
 from minimind.model.transformer import Block, MiniMind
+from minimind.model.variants.blocks import depth_scale, scale_outputs
 
 Formula = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -143,10 +144,7 @@ def install(model: MiniMind, part: type[nn.Module]) -> None:
     for block in model.model.layers:
         block.__class__ = ScaledBlock
         block.residual = part(layers)
-    with torch.no_grad():
-        for name, parameter in model.model.layers.named_parameters():
-            if name.endswith(("o_proj.weight", "down_proj.weight")):
-                parameter.mul_(math.sqrt(2 * layers))
+    scale_outputs(model, 1 / depth_scale(model))
 
 
 CHECK = Check(
