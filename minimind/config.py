@@ -1,4 +1,4 @@
-"""Everything that can be set: ModelConfig, TrainConfig, SampleConfig, and the presets. No torch.
+"""Everything that can be set: ModelConfig, SampleConfig, EngineConfig, the presets, and TrainConfig. No torch.
 
 Field names of ModelConfig are those of a released ``config.json``. How one declaration becomes a flag, a form field
 and a check is in `minimind.declaration`.
@@ -22,11 +22,13 @@ from minimind.declaration import (
     setting,
 )
 from minimind.errors import UserError
+from minimind.train_config import OBJECTIVES, TRAIN_PRESETS, TrainConfig, train_preset
 
 __all__ = [
     "MINIMIND2",
     "MINIMIND2_ROUTER",
     "MODEL_PRESETS",
+    "OBJECTIVES",
     "PRESET_TOKENIZERS",
     "TRAIN_PRESETS",
     "Config",
@@ -260,88 +262,6 @@ def model_preset(name: str) -> ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(Config):
-    """One training run. Batches count sequences a micro-step; tokens a step = batch_size · accumulation_steps · sequence_length."""
-
-    objective: str = setting("pretrain", "what a step minimises", "每一步最小化什么", choices=("pretrain", "sft"))
-    model: str = setting("nano", "preset, or a checkpoint to start from", "预设名，或作为起点的检查点")
-    data: tuple[str, ...] = setting(("embedded",), "data set name or files", "数据集名或文件")
-    data_megabytes: float = setting(
-        6.0, "how much of the embedded corpus to generate", "生成多少内置语料", low=0.01, high=4096, unit="MB"
-    )
-    tokenizer: str | None = setting(
-        None,
-        "shipped tokenizer, directory or tokenizer.json (none: the model's)",
-        "自带词表名、目录或 tokenizer.json（none：随模型）",
-        advanced=True,
-    )
-    steps: int | None = setting(
-        None,
-        "optimiser steps (none: from minutes or epochs)",
-        "优化步数（none：由分钟数或轮数决定）",
-        low=1,
-        high=100_000_000,
-    )
-    minutes: float | None = setting(None, "training time", "训练时长", low=0.01, high=1_000_000, unit="min")
-    epochs: float | None = setting(None, "passes over the data", "数据遍数", low=0.001, high=10_000)
-    batch_size: int = setting(16, "sequences a micro-step", "每个微步的序列数", low=1, high=65536)
-    accumulation_steps: int = setting(1, "micro-steps an optimiser step", "每次更新累积的微步数", low=1, high=65536)
-    sequence_length: int = setting(256, "tokens a sequence", "序列长度（词元）", low=2, high=1_000_000)
-    learning_rate: float = setting(3e-3, "peak learning rate", "学习率峰值", low=0.0, high=10.0)
-    minimum_learning_rate: float = setting(
-        0.1, "final learning rate as a share of the peak", "末尾学习率占峰值的比例", low=0.0, high=1.0
-    )
-    warmup: float = setting(0.03, "share of the steps spent warming up", "预热步数占比", low=0.0, high=0.9)
-    weight_decay: float = setting(
-        0.1, "weight decay of matrices", "矩阵参数的权重衰减", low=0.0, high=10.0, advanced=True
-    )
-    beta1: float = setting(0.9, "AdamW beta 1", "AdamW 的 beta1", low=0.0, high=0.9999, advanced=True)
-    beta2: float = setting(0.95, "AdamW beta 2", "AdamW 的 beta2", low=0.0, high=0.99999, advanced=True)
-    clip: float = setting(1.0, "largest gradient norm", "梯度范数上限", low=1e-9, high=1e9, advanced=True)
-    seed: int = setting(42, "seed of weights and data order", "权重与数据顺序的随机种子", low=0, high=2**31 - 1)
-    device: str = setting("auto", "device", "设备", choices=("auto", "cpu", "cuda", "mps"))
-    dtype: str = setting(
-        "auto",
-        "precision of the forward pass",
-        "前向计算的精度",
-        choices=("auto", "float32", "bfloat16"),
-        advanced=True,
-    )
-    compile: str = setting(
-        "auto",
-        "what is compiled: our own kernels (CPU), the model by torch.compile, or nothing",
-        "编译什么：自带的内核（CPU）、用 torch.compile 编译模型，或不编译",
-        choices=("auto", "kernels", "torch", "off"),
-        advanced=True,
-    )
-    threads: int | None = setting(
-        None, "CPU threads (none: all cores)", "CPU 线程数（none：全部核心）", low=1, high=1024, advanced=True
-    )
-    evaluate_every: int = setting(
-        50, "steps between held-out evaluations", "每隔多少步在留出集上评估", low=1, high=100_000_000
-    )
-    evaluation_tokens: int = setting(
-        32768, "held-out tokens an evaluation", "每次评估的留出词元数", low=64, high=1_000_000_000, advanced=True
-    )
-    sample_every: int = setting(50, "steps between samples", "每隔多少步生成样例", low=1, high=100_000_000)
-    save_every: int = setting(100, "steps between checkpoints", "每隔多少步存检查点", low=1, high=100_000_000)
-    keep_checkpoints: int = setting(5, "checkpoints kept (the newest)", "保留最近几个检查点", low=1, high=10_000)
-    allow_bad: bool = setting(
-        False, "go on when more than 5 % of the lines are malformed", "坏行超过 5 % 也继续", advanced=True
-    )
-
-    def __post_init__(self) -> None:
-        self._check(
-            (
-                sum(value is not None for value in (self.steps, self.minutes, self.epochs)) <= 1,
-                "steps, minutes and epochs exclude each other: give one of them",
-                "steps、minutes、epochs 只能给一个",
-            ),
-            (bool(self.data), "data is empty: name a data set or a file", "data 为空：请给出数据集名或文件"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class SampleConfig(Config):
     """How text is drawn from a model."""
 
@@ -378,15 +298,3 @@ class EngineConfig(Config):
 
     def __post_init__(self) -> None:
         self._check()
-
-
-TRAIN_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
-    ("nano", "pretrain"): {"minutes": 3.0, "batch_size": 8, "data_megabytes": 10.0},
-    ("nano", "sft"): {"minutes": 1.5, "batch_size": 8, "learning_rate": 1e-3, "warmup": 0.1},
-}
-"""The settings of TrainConfig that differ from its defaults for a preset and an objective, found by measurement."""
-
-
-def train_preset(model: str, objective: str) -> dict[str, Any]:
-    """Recommended TrainConfig values for a model preset and an objective (empty where none were measured)."""
-    return dict(TRAIN_PRESETS.get((model, objective), {}))

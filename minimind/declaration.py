@@ -39,6 +39,8 @@ class Field:
     unit: str = ""
     advanced: bool = False
     """Whether a form hides it until asked."""
+    methods: tuple[str, ...] = ()
+    """The training methods that know it; empty: all."""
 
 
 def setting(default: Any, en: str, zh: str, **about: Any) -> Any:

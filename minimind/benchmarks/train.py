@@ -26,7 +26,7 @@ from minimind.errors import UserError
 from minimind.events import Text
 
 if TYPE_CHECKING:
-    from minimind.training.loop import Job
+    from minimind.training.job import Job
 
 _SHAPE = re.compile(r"(\d+)x(\d+)")
 _OVERHEAD_STEPS = 12

@@ -24,9 +24,11 @@ from minimind.events import Text
 from minimind.model.transformer import MiniMind
 from minimind.scale import forward_flops_per_token
 from minimind.training.acceleration import Precision, choose_precision
+from minimind.training.job import Job
 from minimind.training.kernels.library import load_kernels
 from minimind.training.kernels.modules import PARTS
-from minimind.training.loop import Job, Trainer
+from minimind.training.loop import Trainer
+from minimind.training.objective import find_objective
 from minimind.training.objectives.pretrain import Pretrain
 from minimind.training.prepare import surroundings_of
 from minimind.training.recorder import Recorder
@@ -82,7 +84,8 @@ def our_step(job: Job, precision: Precision | None = None, objective: Objective 
 
 def _updater(job: Job, precision: Precision | None = None, objective: Objective | None = None) -> Updater:
     model = copy.deepcopy(job.model)
-    return Updater(model, objective or job.objective, job.data.train, job.config, precision or job.precision)
+    own = objective or find_objective(job.config.objective)
+    return Updater(replace(job, model=model, objective=own, precision=precision or job.precision))
 
 
 class Padded(Pretrain):

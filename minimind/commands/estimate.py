@@ -10,7 +10,8 @@ from minimind import paths
 from minimind.commands.columns import in_columns
 from minimind.commands.on_paper import add_paper_flags, refuse_paper_flags, run_on_paper
 from minimind.commands.output import Output
-from minimind.commands.training_flags import OBJECTIVES, add_training_flags, training_config
+from minimind.commands.training_flags import add_training_flags, training_config
+from minimind.config import OBJECTIVES
 from minimind.declaration import nearest
 from minimind.errors import UserError
 from minimind.figures import quantity, rough_duration, size

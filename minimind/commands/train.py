@@ -11,8 +11,8 @@ from typing import Any
 
 from minimind.commands.output import Output
 from minimind.commands.run_text import follow, status_data, status_lines
-from minimind.commands.training_flags import OBJECTIVES, add_training_flags, training_config
-from minimind.config import MODEL_PRESETS
+from minimind.commands.training_flags import add_training_flags, training_config
+from minimind.config import MODEL_PRESETS, OBJECTIVES
 from minimind.errors import UserError
 from minimind.events import Text
 from minimind.training import launch

@@ -13,8 +13,6 @@ from minimind.errors import UserError
 from minimind.model.locate import refuse_pointer
 from minimind.training.recommend import recommended_config
 
-OBJECTIVES = next(item.about.choices for item in TrainConfig.declared() if item.name == "objective")
-
 _KINDS: dict[str, Kind] = {"pretrain": "pretrain"}
 """What an objective reads, where it is not conversations."""
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,15 @@ class Batch:
     position: Position
     useful_tokens: int
     trained_bytes: int
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch with its tensors on `device`."""
+        if device.type == self.tokens.device.type:
+            return self
+        moved: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name, value in moved.items():
+            moved[name] = value.to(device) if isinstance(value, Tensor) else value
+        return type(self)(**moved)
 
 
 class _Part(NamedTuple):

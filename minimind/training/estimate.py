@@ -7,7 +7,7 @@ import itertools
 import math
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +20,12 @@ from minimind.data.catalogue import EMBEDDED, resolve
 from minimind.hardware import peak_memory
 from minimind.inference.engine import LARGE, Engine
 from minimind.scale import decode_bytes_per_token, training_flops_per_token
-from minimind.training.evaluate import first_tokens, held_out, samples
-from minimind.training.loop import SAMPLE_TOKENS, Job
+from minimind.training.evaluate import samples
+from minimind.training.job import Job
+from minimind.training.loop import SAMPLE_TOKENS
+from minimind.training.objective import find_objective
 from minimind.training.prepare import build_job
-from minimind.training.update import Updater, to_device
+from minimind.training.update import Updater
 
 PROBE_SECONDS = 4.0
 _PROBE_UPDATES = 20
@@ -76,7 +78,8 @@ def probe(job: Job, seconds: float = PROBE_SECONDS) -> Probe:
     """Train a copy of the job's model for at most `seconds` or 20 updates; the job and the random generators stay."""
     config = job.config
     with torch.random.fork_rng(devices=[job.precision.device] if job.precision.device.type == "cuda" else []):
-        updater = Updater(copy.deepcopy(job.model), job.objective, job.data.train, config, job.precision)
+        copied = replace(job, model=copy.deepcopy(job.model), objective=find_objective(config.objective))
+        updater = Updater(copied)
         times: list[float] = []
         tokens: list[int] = []
         began = time.monotonic()
@@ -84,11 +87,12 @@ def probe(job: Job, seconds: float = PROBE_SECONDS) -> Probe:
             update = updater.update(0, _PROBE_UPDATES)
             times.append(update.seconds)
             tokens.append(update.tokens)
-        batches = job.objective.batches(job.data.validation, config, epochs=1)
-        batch = first_tokens((to_device(item, job.precision.device) for item in batches), 1)
+        objective = updater.objective
+        batches = objective.validation(job.data.validation, config.replace(evaluation_tokens=64))
         began = time.monotonic()
-        evaluated = held_out(updater.working, job.objective, batch)
-        evaluation = (time.monotonic() - began) * config.evaluation_tokens / max(evaluated.tokens, 1)
+        objective.evaluate(updater.working, [batch.to(job.precision.device) for batch in batches])
+        tokens_seen = max(sum(map(objective.weight, batches)), 1)
+        evaluation = (time.monotonic() - began) * config.evaluation_tokens / tokens_seen
         began = time.monotonic()
         list(
             itertools.islice(samples(updater.optimizer.model, job.tokenizer, job.objective, 0, length=SAMPLE_TOKENS), 1)

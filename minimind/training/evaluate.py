@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -15,7 +15,9 @@ from minimind.data.tokenizer import Tokenizer
 from minimind.events import Sample
 from minimind.inference.engine import Engine
 from minimind.model.transformer import MiniMind
-from minimind.training.objective import Objective
+
+if TYPE_CHECKING:
+    from minimind.training.objective import Objective
 
 
 class HeldOut(NamedTuple):
@@ -23,23 +25,23 @@ class HeldOut(NamedTuple):
 
     loss: float
     bits_per_byte: float
-    tokens: int
-
-
-def first_tokens(batches: Iterable[Batch], tokens: int) -> list[Batch]:
-    """The first batches that together have at least `tokens` counted labels (fewer where there are no more)."""
-    taken, found = [], 0
-    for batch in batches:
-        taken.append(batch)
-        found += counted(batch)
-        if found >= tokens:
-            break
-    return taken
+    tokens: float
 
 
 def counted(batch: Batch) -> int:
     """How many labels of `batch` the loss counts."""
     return int((batch.labels != IGNORED).sum())
+
+
+def first_tokens(batches: Iterable[Batch], tokens: int, weigh: Callable[[Batch], float] = counted) -> list[Batch]:
+    """The first batches that together weigh at least `tokens` counted labels (fewer where there are no more)."""
+    taken, found = [], 0.0
+    for batch in batches:
+        taken.append(batch)
+        found += weigh(batch)
+        if found >= tokens:
+            break
+    return taken
 
 
 @contextmanager
@@ -59,15 +61,15 @@ def held_out(model: MiniMind, objective: Objective, batches: Iterable[Batch]) ->
 
     Bits a byte are the summed nats / ln 2 over the bytes of the predicted tokens. NaN where no label counts.
     """
-    nats, tokens, size = 0.0, 0, 0
+    nats, tokens, size = 0.0, 0.0, 0
     with evaluating(model):
         for batch in batches:
-            number = counted(batch)
+            number = objective.weight(batch)
             nats += objective.loss(model, batch)[1]["loss"] * number
             tokens += number
             size += batch.trained_bytes
     if tokens == 0:
-        return HeldOut(math.nan, math.nan, 0)
+        return HeldOut(math.nan, math.nan, 0.0)
     return HeldOut(nats / tokens, nats / math.log(2) / size if size else math.nan, tokens)
 
 

@@ -6,25 +6,20 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-from minimind.config import TrainConfig
-from minimind.data.shards import Prepared
-from minimind.data.tokenizer import Tokenizer
 from minimind.errors import UserError
 from minimind.events import Alert, Event, Mark, Note, Progress, Scalars, Text
 from minimind.hardware import memory_in_use
-from minimind.model.transformer import MiniMind
 from minimind.training import checkpoint
-from minimind.training.acceleration import COMPILING, Precision
+from minimind.training.acceleration import COMPILING
 from minimind.training.control import Control
-from minimind.training.evaluate import first_tokens, held_out, samples
-from minimind.training.objective import Objective
-from minimind.training.state import State, Surroundings, checkpoint_files, restore
-from minimind.training.update import Update, Updater, to_device
+from minimind.training.evaluate import samples
+from minimind.training.job import Job
+from minimind.training.state import State, checkpoint_files, restore
+from minimind.training.update import Update, Updater
 
 MOST_NOT_FINITE = 3
 """Updates in a row that may be left out because a loss or a gradient is no number."""
@@ -59,21 +54,6 @@ class Verdict(NamedTuple):
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """All that a run trains with. `metadata` says where the model comes from and is kept in its checkpoints."""
-
-    config: TrainConfig
-    model: MiniMind
-    tokenizer: Tokenizer
-    tokenizer_files: Mapping[str, bytes]
-    objective: Objective
-    data: Prepared
-    precision: Precision
-    surroundings: Surroundings
-    metadata: Mapping[str, Any]
-
-
 class _Diverged(Exception):
     """The numbers went astray; `text` says where."""
 
@@ -93,13 +73,11 @@ class Trainer:
         self.job = job
         self.config = job.config
         self.state = State(steps=steps)
-        self.updater = Updater(job.model, job.objective, job.data.train, job.config, job.precision)
+        self.updater = Updater(job)
         self._record = record
         self._checkpoints = checkpoints
-        validation = job.objective.batches(job.data.validation, job.config, epochs=1)
-        self._held_out = [
-            to_device(batch, job.precision.device) for batch in first_tokens(validation, job.config.evaluation_tokens)
-        ]
+        validation = job.objective.validation(job.data.validation, job.config)
+        self._held_out = [batch.to(job.precision.device) for batch in validation]
         self._stop = False
         self._saves_seen = 0
         self._saved_step = -1
@@ -111,7 +89,7 @@ class Trainer:
 
     def resume(self, directory: Path) -> None:
         """Go on from the checkpoint in `directory`. Raises UserError where it is damaged or another model's."""
-        self.state, about = restore(directory, self.updater.optimizer)
+        self.state, about = restore(directory, self.updater.optimizer, self.job.objective)
         self.updater.seek(self.state.position)
         if self.state.learning_rate is not None:
             self.updater.optimizer.peak = self.state.learning_rate
@@ -156,6 +134,8 @@ class Trainer:
         state.seconds = self._earlier_seconds + time.monotonic() - self._began
         self._recent.append(update)
         self._record_update(update)
+        for event in self.job.objective.events(state.step):
+            self._record.record(event)
         self._guard(update)
         if self._due(self.config.evaluate_every):
             self._evaluate()
@@ -210,10 +190,9 @@ class Trainer:
     def _evaluate(self) -> None:
         """Measure the held-out loss."""
         state = self.state
-        result = held_out(self.updater.working, self.job.objective, self._held_out)
-        values = {"validation_loss": result.loss, "validation_bits_per_byte": result.bits_per_byte}
+        values = self.job.objective.evaluate(self.updater.working, self._held_out)
         self._record.record(Scalars(state.step, values))
-        state.validation_loss, state.validation_step = result.loss, state.step
+        state.validation_loss, state.validation_step = values["validation_loss"], state.step
 
     def _sample(self) -> None:
         """Let the model write, so that a person can see what the loss means."""
@@ -297,7 +276,9 @@ class Trainer:
             "validation_loss": state.validation_loss,
         }
         about = {"surroundings": asdict(job.surroundings), "config": self.config.to_dict()}
-        return checkpoint_files(self.updater.optimizer, state, about, metadata) | dict(job.tokenizer_files)
+        return checkpoint_files(self.updater.optimizer, job.objective, state, about, metadata) | dict(
+            job.tokenizer_files
+        )
 
     def _leave(self, outcome: Literal["finished", "stopped"]) -> Verdict:
         """Save what was trained, waiting a while for room on the disk, and tell the end."""

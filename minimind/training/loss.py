@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from minimind.data.packing import IGNORED, Batch
 from minimind.model.moe import load_balancing_loss
@@ -118,3 +119,28 @@ def next_token_loss(model: MiniMind, batch: Batch) -> tuple[Tensor, dict[str, fl
         loss = loss + balance  # []
         scalars["load_balancing_loss"] = float(balance.detach())
     return loss, scalars
+
+
+def token_log_probabilities(model: MiniMind, batch: Batch, temperature: float = 1.0) -> Tensor:
+    """log p(label | what stands before it in its document) at each position [batch, time], float32; 0 without a label.
+
+    With gradients where they are switched on. What lies between is computed anew in the backward pass, a few rows at a
+    time, so that all the scores never exist at once.
+    """
+    mask = batch.documents if reads_documents(model) else document_mask(batch.documents)  # [b, t] or [b, 1, t, t]
+    hidden = model.hidden(batch.tokens, positions=batch.positions, mask=mask)  # [batch, time, hidden]
+    flat = batch.labels.flatten()  # [batch · time]
+    counted = (flat != IGNORED).nonzero()[:, 0]  # [positions]
+    chosen, labels = hidden.flatten(0, 1)[counted], flat[counted]  # [positions, hidden], [positions]
+    weight = model.lm_head.weight  # [vocabulary, hidden]
+
+    def scored(rows: Tensor, wanted: Tensor) -> Tensor:
+        scores = F.linear(rows, weight).float() / temperature  # [rows, vocabulary]
+        return scores.gather(1, wanted[:, None])[:, 0] - scores.logsumexp(1)  # [rows]
+
+    values = hidden.float().sum(-1).flatten() * 0  # [batch · time]
+    for start in range(0, len(counted), _ROWS):
+        rows = slice(start, start + _ROWS)
+        part: Tensor = checkpoint(scored, chosen[rows], labels[rows], use_reentrant=False)  # [rows]
+        values = values.index_put((counted[rows],), part)  # [batch · time]
+    return values.view_as(batch.labels)  # [batch, time]

@@ -52,14 +52,25 @@ class Optimizer:
     Training", section 3.1.
     """
 
-    def __init__(self, model: MiniMind, config: TrainConfig, dtype: torch.dtype) -> None:
-        """`model` (float32) is what is trained; `working` is what computes: the same, or a copy of it in `dtype`."""
+    def __init__(
+        self,
+        model: MiniMind,
+        config: TrainConfig,
+        dtype: torch.dtype,
+        extra: Mapping[str, nn.Parameter] | None = None,
+    ) -> None:
+        """`model` (float32) is what is trained; `working` is what computes: the same, or a copy of it in `dtype`.
+
+        Parameters that do not require a gradient stay as they are. `extra` ones, which a method trains beside the
+        model (a critic), compute in float32.
+        """
         self.model = model
         self.working = model if dtype == torch.float32 else copy.deepcopy(model).to(dtype)
         self.peak = config.learning_rate
         self.clip = config.clip
-        self._masters: dict[str, nn.Parameter] = dict(model.named_parameters())
-        self._parameters: dict[str, nn.Parameter] = dict(self.working.named_parameters())
+        self.extra = dict(extra or {})
+        self._masters = {name: item for name, item in model.named_parameters() if item.requires_grad} | self.extra
+        self._parameters = {name: item for name, item in self.working.named_parameters() if item.requires_grad}
         self.adamw = torch.optim.AdamW(
             decay_groups(self._masters, config.weight_decay),
             lr=config.learning_rate,
@@ -126,10 +137,12 @@ class Optimizer:
 
     @torch.no_grad()
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
-        """Set the masters, and the working weights, to `tensors` by parameter name."""
-        for name, master in self._masters.items():
-            master.copy_(tensors[name])
-        self.publish()
+        """Set every weight, trained or not, to `tensors` by parameter name."""
+        for model in (self.model, self.working):
+            for name, parameter in model.named_parameters():
+                parameter.copy_(tensors[name])
+        for name, parameter in self.extra.items():
+            parameter.copy_(tensors[name])
 
     def _moments(self) -> Iterator[tuple[str, str, Tensor]]:
         for name, master in self._masters.items():

@@ -21,7 +21,7 @@ from minimind.interop.opening import open_any
 from minimind.model.locate import locate_model
 from minimind.model.transformer import MiniMind
 from minimind.training.acceleration import Precision, Tell, choose_precision
-from minimind.training.loop import Job
+from minimind.training.job import Job
 from minimind.training.objective import find_objective
 from minimind.training.state import Surroundings
 

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from minimind.data.packing import Position
 from minimind.events import Text
@@ -20,10 +21,12 @@ from minimind.model.files import WEIGHTS, model_files
 from minimind.model.weights import read_weights
 from minimind.safe_text import clean_line
 from minimind.training.checkpoint import CheckpointError, read_json, validate
+from minimind.training.objective import Objective
 from minimind.training.optim import Optimizer
 
 OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
-_TORCH_RNG, _CUDA_RNG = "random|torch", "random|cuda"
+_RANDOM, _EXTRA, _OBJECTIVE = "random|", "extra|", "objective|"
+_TORCH_RNG, _CUDA_RNG = f"{_RANDOM}torch", f"{_RANDOM}cuda"
 
 
 @dataclass(slots=True)
@@ -81,13 +84,18 @@ class Surroundings:
 
 
 def checkpoint_files(
-    optimizer: Optimizer, state: State, about: Mapping[str, Any], metadata: Mapping[str, Any]
+    optimizer: Optimizer, objective: Objective, state: State, about: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> dict[str, bytes]:
-    """The contents of a checkpoint by file name: float32 weights, optimiser, random generators, and where the run is.
+    """The contents of a checkpoint by file name: weights, optimiser, the method's own, generators, where the run is.
 
     `about` (JSON data) is kept beside the state; `metadata` goes into the model's own config, for whoever opens it.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizer.state_tensors().items()}
+    found = {
+        **optimizer.state_tensors(),
+        **{f"{_EXTRA}{name}": parameter for name, parameter in optimizer.extra.items()},
+        **{f"{_OBJECTIVE}{name}": tensor for name, tensor in objective.state_tensors().items()},
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     tensors[_TORCH_RNG] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors[_CUDA_RNG] = torch.cuda.get_rng_state()
@@ -100,7 +108,7 @@ def checkpoint_files(
     }
 
 
-def restore(directory: Path, optimizer: Optimizer) -> tuple[State, dict[str, Any]]:
+def restore(directory: Path, optimizer: Optimizer, objective: Objective) -> tuple[State, dict[str, Any]]:
     """Put weights, optimiser and random generators back as the checkpoint in `directory` has them.
 
     Returns the state and what was kept beside it. Raises UserError where the checkpoint is damaged or another model's.
@@ -113,8 +121,10 @@ def restore(directory: Path, optimizer: Optimizer) -> tuple[State, dict[str, Any
         position = stored.pop("position")
         state = State(**stored, position=position and Position(**position))
         version, words, gauss = described.pop("python_random")
-        optimizer.load_weights(read_weights(directory / WEIGHTS))
-        optimizer.load_state_tensors({key: value for key, value in tensors.items() if not key.startswith("random|")})
+        optimizer.load_weights(read_weights(directory / WEIGHTS) | _named(tensors, _EXTRA))
+        apart = (_RANDOM, _EXTRA, _OBJECTIVE)
+        optimizer.load_state_tensors({key: value for key, value in tensors.items() if not key.startswith(apart)})
+        objective.load_state_tensors(_named(tensors, _OBJECTIVE))
         random.setstate((version, tuple(words), gauss))
         torch.set_rng_state(tensors[_TORCH_RNG])
         if _CUDA_RNG in tensors and torch.cuda.is_available():
@@ -126,3 +136,8 @@ def restore(directory: Path, optimizer: Optimizer) -> tuple[State, dict[str, Any
             f"{directory}：与这次训练不匹配（{what}）：请以它为起点新建一次训练",
         ) from None
     return state, described
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those of `tensors` whose name begins with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

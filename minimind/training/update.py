@@ -5,18 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
-import torch
-
-from minimind.config import TrainConfig
 from minimind.data.packing import Batch, Position
-from minimind.data.shards import TokenDataset
-from minimind.model.transformer import MiniMind
-from minimind.training.acceleration import Precision, accelerate, compile_model
-from minimind.training.evaluate import counted
-from minimind.training.objective import Objective
+from minimind.training.acceleration import accelerate, compile_model
+from minimind.training.job import Job
+from minimind.training.objective import Setting
 from minimind.training.optim import Optimizer, learning_rate_share
 
 
@@ -39,20 +33,21 @@ class Update(NamedTuple):
 class Updater:
     """Holds a model, its optimiser and its stream of batches, and takes one step after another."""
 
-    def __init__(
-        self, model: MiniMind, objective: Objective, data: TokenDataset, config: TrainConfig, precision: Precision
-    ) -> None:
-        """`model` holds float32 weights; it is moved to the device. Batches begin at the start of the data.
+    def __init__(self, job: Job) -> None:
+        """The job's model (float32) is moved to its device and trained. Batches begin at the start of the data.
 
         `working` is the model that computes: with the trained one's weights, or roundings of them in bfloat16.
         """
-        self.config = config
-        self.objective = objective
+        precision = job.precision
+        self.config = job.config
+        self.objective = job.objective
         self.device = precision.device
-        self.optimizer = Optimizer(model.to(precision.device), config, precision.dtype)
+        model = job.model.to(precision.device)
+        self.objective.prepare(Setting(job.config, model, job.tokenizer, precision.device))
+        self.optimizer = Optimizer(model, job.config, precision.dtype, self.objective.parameters())
         self.working = accelerate(self.optimizer.working, precision, shared=self.optimizer.model)
         self._compile_from = precision.compile_from
-        self._data = data
+        self._data = job.data.train
         self._batches: Iterator[Batch] = iter(())
         self.seek(None)
 
@@ -70,17 +65,17 @@ class Updater:
     def update(self, step: int, steps: int) -> Update:
         """Take step number `step` of `steps`.
 
-        The micro-batches are weighed by their counted tokens, so that accumulating them gives the gradient of one big
-        batch even where they differ in that number.
+        The micro-batches are weighed (`Objective.weight`: by their counted tokens), so that accumulating them gives the
+        gradient of one big batch even where they differ in that number.
         """
         began = time.monotonic()
         batches = [next(self._batches) for _ in range(self.config.accumulation_steps)]
-        counts = [counted(batch) for batch in batches]
-        total = max(sum(counts), 1)
+        counts = [self.objective.weight(batch) for batch in batches]
+        total = sum(counts) or 1.0
         scalars: dict[str, float] = {}
         self.working.train()
         for batch, count in zip(batches, counts, strict=True):
-            loss, values = self.objective.loss(self.working, to_device(batch, self.device))
+            loss, values = self.objective.loss(self.working, batch.to(self.device))
             (loss * (count / total)).backward()  # type: ignore[no-untyped-call]
             self.optimizer.collect()
             for name, value in values.items():
@@ -100,16 +95,3 @@ class Updater:
             time.monotonic() - began,
             batches[-1].position,
         )
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch with its tensors on `device`."""
-    if device.type == "cpu":
-        return batch
-    return replace(
-        batch,
-        tokens=batch.tokens.to(device),
-        labels=batch.labels.to(device),
-        positions=batch.positions.to(device),
-        documents=batch.documents.to(device),
-    )

@@ -14,9 +14,10 @@ from minimind.data.shards import DataKind, TokenDataset
 from minimind.inference.engine import Engine, Token
 from minimind.model.transformer import MiniMind
 from minimind.training.loss import next_token_loss
+from minimind.training.objective import Objective
 
 
-class Pretrain:
+class Pretrain(Objective):
     """-mean log p(token | the tokens before it in its document), over all tokens and the end of the text.
 
     Bengio et al. 2003, "A Neural Probabilistic Language Model", section 2; Radford et al. 2018, equation 1.
@@ -40,4 +41,4 @@ class Pretrain:
         return engine.complete(prompt, config)
 
 
-objective = Pretrain()
+objective = Pretrain

@@ -26,4 +26,4 @@ class FineTune(Pretrain):
         return engine.chat([{"role": "user", "content": prompt}], config)
 
 
-objective = FineTune()
+objective = FineTune

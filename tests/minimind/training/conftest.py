@@ -10,7 +10,8 @@ import pytest
 
 from minimind.config import MODEL_PRESETS, PRESET_TOKENIZERS, ModelConfig, TrainConfig
 from minimind.training import checkpoint, loop
-from minimind.training.loop import Job, Trainer
+from minimind.training.job import Job
+from minimind.training.loop import Trainer
 from minimind.training.prepare import build_job
 from tests.minimind.training.listening import Listener, MakeTrainer
 

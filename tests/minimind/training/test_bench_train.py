@@ -22,7 +22,7 @@ from minimind.benchmarks.training_steps import (
 )
 from minimind.errors import UserError
 from minimind.scale import forward_flops_per_token
-from minimind.training.loop import Job
+from minimind.training.job import Job
 from tests.minimind.benchmarks.checkout import make_checkout
 
 SMALL = ["bench", "train", "64x1", "--batch-size", "2", "--sequence-length", "64", "--steps", "1", "--repeat", "1"]

@@ -21,7 +21,7 @@ from minimind.config import MODEL_PRESETS, TrainConfig, train_preset
 from minimind.errors import UserError
 from minimind.training import launch, worker
 from minimind.training.estimate import estimate, planned_steps, probe
-from minimind.training.loop import Job
+from minimind.training.job import Job
 from minimind.training.recommend import preset_of, recommended_config
 from minimind.training.runs import RunView, create_run, list_runs
 

@@ -22,6 +22,7 @@ from minimind.model.transformer import Attention, AttentionCore, FeedForward, Mi
 from minimind.training import acceleration
 from minimind.training.acceleration import choose_precision
 from minimind.training.attention import document_mask
+from minimind.training.job import Job
 from minimind.training.kernels.functions import AttendFunction, LinearFunction, SwiGLUFunction
 from minimind.training.kernels.library import Kernels, load_kernels
 from minimind.training.kernels.modules import (
@@ -31,7 +32,6 @@ from minimind.training.kernels.modules import (
     loss_kernels,
     reads_documents,
 )
-from minimind.training.loop import Job
 from minimind.training.loss import next_token_loss, summed_cross_entropy
 from minimind.training.update import Updater
 from tests.minimind.training.listening import MakeTrainer
@@ -241,7 +241,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_model_that_is_saved_stays_plain(dtype: str, make_job: Callable[..., Job]) -> None:
     job = make_job(dtype=dtype)
-    updater = Updater(job.model, job.objective, job.data.train, job.config, job.precision)
+    updater = Updater(job)
     saved = updater.optimizer.model
     assert updater.working is not saved
     assert type(saved.model.norm) is RMSNorm
@@ -300,7 +300,7 @@ def test_without_a_compiler_training_goes_on(make_job: Callable[..., Job], monke
     assert native.OFF_VARIABLE in note.zh
     job = make_job()
     assert job.surroundings.kernels == "torch"
-    assert Updater(job.model, job.objective, job.data.train, job.config, job.precision).update(1, 10).applied
+    assert Updater(job).update(1, 10).applied
     with pytest.raises(UserError, match="compile = 'kernels'"):
         choose_precision(TrainConfig(device="cpu", compile="kernels"))
 
@@ -325,10 +325,10 @@ def test_torch_compile_falls_back_where_it_fails(make_job: Callable[..., Job], m
     job = make_job(compile="torch")
     asked: list[nn.Module] = []
     monkeypatch.setattr(nn.Module, "compile", lambda self: asked.append(self))
-    updater = Updater(job.model, job.objective, job.data.train, job.config, job.precision)
+    updater = Updater(job)
     assert updater.compile(10)
     assert asked == list(updater.working.model.layers)
     assert torch._dynamo.config.suppress_errors
     plain = make_job(compile="off")
-    updater = Updater(plain.model, plain.objective, plain.data.train, plain.config, plain.precision)
+    updater = Updater(plain)
     assert not updater.compile(1_000_000)

@@ -18,7 +18,8 @@ from minimind.model.files import load_model
 from minimind.training import checkpoint, loop
 from minimind.training.control import Control
 from minimind.training.evaluate import counted, first_tokens, held_out
-from minimind.training.loop import Job, Trainer
+from minimind.training.job import Job
+from minimind.training.loop import Trainer
 from minimind.training.objective import find_objective
 from minimind.training.state import restore
 from minimind.training.update import Updater
@@ -125,7 +126,7 @@ def test_accumulated_micro_steps_equal_the_big_batch(objective: str, make_job: C
                 module.dropout = 0.0
             elif isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        updater = Updater(job.model, job.objective, job.data.train, job.config, job.precision)
+        updater = Updater(job)
         updater._batches = iter(parts)
         update = updater.update(5, 10)
         results.append((update, {name: p.detach().clone() for name, p in job.model.named_parameters()}))
@@ -319,11 +320,11 @@ def test_a_checkpoint_of_another_model_is_refused(
     trainer.run()
     job = make_job()
     job.model.model.norm.weight = torch.nn.Parameter(torch.ones(7))
-    optimizer = Updater(job.model, job.objective, job.data.train, job.config, job.precision).optimizer
+    optimizer = Updater(job).optimizer
     newest = checkpoint.latest(tmp_path)
     assert newest is not None
     with pytest.raises(checkpoint.CheckpointError, match="does not fit"):
-        restore(newest, optimizer)
+        restore(newest, optimizer, job.objective)
 
 
 def test_recording_costs_little(make_job: Callable[..., Job], tmp_path: Path) -> None:

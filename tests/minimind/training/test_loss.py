@@ -20,7 +20,7 @@ from minimind.training.attention import (
     document_mask,
     install_fast_attention,
 )
-from minimind.training.loss import next_token_loss, summed_cross_entropy
+from minimind.training.loss import next_token_loss, summed_cross_entropy, token_log_probabilities
 
 CONFIG = ModelConfig(
     hidden_size=32,
@@ -207,3 +207,31 @@ def test_variable_lengths_equal_the_mask(monkeypatch: pytest.MonkeyPatch) -> Non
     assert attention._variable_lengths_work(MiniMind(CONFIG), torch.device("cpu"))
     monkeypatch.setattr(varlen, "varlen_attn", lambda q, *others, **options: q)
     assert not attention._variable_lengths_work(MiniMind(CONFIG), torch.device("cpu"))
+
+
+def test_log_probabilities_are_those_of_log_softmax_with_its_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "_ROWS", 4)
+    torch.manual_seed(0)
+    model = MiniMind(CONFIG)
+    batch = batch_of([[[1, 5, 9, 2], [1, 7, 2]], [[1, 3, 3, 8, 4, 2]]], 8)
+    found = token_log_probabilities(model, batch, temperature=0.7)
+    found.square().sum().backward()
+    gradients = {name: item.grad.clone() for name, item in model.named_parameters() if item.grad is not None}
+    model.zero_grad()
+    scores = model(batch.tokens, positions=batch.positions, mask=document_mask(batch.documents)) / 0.7
+    expected = scores.log_softmax(-1).gather(-1, batch.labels.clamp(min=0)[..., None])[..., 0]
+    expected = expected.masked_fill(batch.labels == IGNORED, 0.0)
+    expected.square().sum().backward()
+    torch.testing.assert_close(found, expected)
+    for name, item in model.named_parameters():
+        torch.testing.assert_close(gradients[name], item.grad)
+
+
+def test_log_probabilities_without_a_label_are_zero_and_harmless() -> None:
+    model = MiniMind(CONFIG)
+    batch = batch_of([[[1, 5, 9, 2]]], 8)
+    batch.labels.fill_(IGNORED)
+    found = token_log_probabilities(model, batch)
+    found.sum().backward()
+    assert found.tolist() == [[0.0] * 8]
+    assert all(item.grad is None or not item.grad.any() for item in model.parameters())

@@ -1,0 +1,30 @@
+"""All that a run trains with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minimind.config import TrainConfig
+from minimind.data.shards import Prepared
+from minimind.data.tokenizer import Tokenizer
+from minimind.model.transformer import MiniMind
+from minimind.training.acceleration import Precision
+from minimind.training.objective import Objective
+from minimind.training.state import Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a run trains with. `metadata` says where the model comes from and is kept in its checkpoints."""
+
+    config: TrainConfig
+    model: MiniMind
+    tokenizer: Tokenizer
+    tokenizer_files: Mapping[str, bytes]
+    objective: Objective
+    data: Prepared
+    precision: Precision
+    surroundings: Surroundings
+    metadata: Mapping[str, Any]
