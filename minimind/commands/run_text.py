@@ -131,9 +131,13 @@ _FIGURES: dict[str, _Figure] = {
     "memory_bytes": _Figure(Text("memory", "内存"), Text("{}", "{}"), lambda value, _: size(value)),
     "tokens": _Figure(Text("tokens", "词元"), Text("{} tokens", "{} 词元"), lambda value, _: quantity(value)),
     "epoch": _Figure(Text("epoch", "轮次"), Text("epoch {}", "第 {} 轮"), lambda value, _: f"{value:.2f}"),
+    "data_wait": _Figure(Text("waiting for data", "等待数据"), Text("{}", "{}"), lambda value, _: percent(value)),
+    "trained_share": _Figure(
+        Text("trained tokens", "参与训练的词元"), Text("{}", "{}"), lambda value, _: percent(value)
+    ),
     "eta_seconds": _Figure(Text("left", "剩余"), Text("{} left", "剩余 {}"), rough_duration),
 }
-_ONLY_IN_TABLES = frozenset({"tokens", "epoch"})
+_ONLY_IN_TABLES = frozenset({"tokens", "epoch", "data_wait", "trained_share"})
 
 
 def figures(values: Mapping[str, float], output: Output) -> str:

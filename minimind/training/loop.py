@@ -156,6 +156,8 @@ class Trainer:
             "learning_rate": update.learning_rate,
             "gradient_norm": update.gradient_norm,
             "tokens_per_second": sum(recent.tokens for recent in self._recent) / max(spent, 1e-9),
+            "data_wait": sum(recent.waited for recent in self._recent) / max(spent, 1e-9),
+            "trained_share": update.trained / max(update.tokens, 1),
             "memory_bytes": float(memory_in_use(self.job.precision.device)),
             "tokens": float(state.tokens),
             "eta_seconds": a_step * (state.steps - state.step),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from minimind.data.packing import Batch, Position
+from minimind.data.packing import IGNORED, Batch, Position
 from minimind.training.acceleration import accelerate, compile_model
 from minimind.training.job import Job
 from minimind.training.objective import Setting
@@ -17,8 +17,8 @@ from minimind.training.optim import Optimizer, learning_rate_share
 class Update(NamedTuple):
     """What one step was: `applied` is False where a number was not finite and the weights were left alone.
 
-    `scalars` are means over the counted tokens (``loss`` in nats); `tokens` are those read, without padding; `position`
-    is where the data go on.
+    `scalars` are means over the counted tokens (``loss`` in nats); `tokens` are those read, without padding, `trained`
+    those with a label; `waited` is the part of `seconds` in which batches were made; `position` is where the data go on.
     """
 
     applied: bool
@@ -28,6 +28,8 @@ class Update(NamedTuple):
     tokens: int
     seconds: float
     position: Position
+    trained: int
+    waited: float
 
 
 class Updater:
@@ -70,6 +72,7 @@ class Updater:
         """
         began = time.monotonic()
         batches = [next(self._batches) for _ in range(self.config.accumulation_steps)]
+        waited = time.monotonic() - began
         counts = [self.objective.weight(batch) for batch in batches]
         total = sum(counts) or 1.0
         scalars: dict[str, float] = {}
@@ -94,4 +97,6 @@ class Updater:
             sum(batch.useful_tokens for batch in batches),
             time.monotonic() - began,
             batches[-1].position,
+            sum(int((batch.labels != IGNORED).sum()) for batch in batches),
+            waited,
         )
