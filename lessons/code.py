@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lessons.syntax import module_tree
 from minimind.errors import UserError
+from minimind.syntax import module_tree
 
 _REFERENCE = re.compile(r"^(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_][\w.]*)(?:#(?P<region>[\w-]+))?$")
 _REGION = "# region: "

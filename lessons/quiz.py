@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from lessons.arithmetic import calculate
 from lessons.recorded import Recording, show_number
+from minimind.calculator import calculate
 from minimind.errors import UserError
 from minimind.events import Text
 

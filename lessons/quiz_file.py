@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lessons.arithmetic import calculate
 from lessons.fields import Fields, unique
 from lessons.quiz import (
     Choice,
@@ -24,6 +23,7 @@ from lessons.quiz import (
     SpotQuestion,
     WrongNumber,
 )
+from minimind.calculator import calculate
 from minimind.events import Text
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lessons.arithmetic import calculate
 from lessons.quiz import (
     LETTERS,
     ExplainQuestion,
@@ -22,6 +21,7 @@ from lessons.quiz import (
 )
 from lessons.quiz_file import read_quiz
 from lessons.recorded import Recording
+from minimind.calculator import calculate
 from minimind.errors import UserError
 from minimind.events import Claim, Text
 

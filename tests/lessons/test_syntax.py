@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lessons.arithmetic import calculate
 from lessons.code import resolve
+from minimind.calculator import calculate
 from minimind.model import transformer
 
 

@@ -1,14 +1,19 @@
-"""A small, safe calculator for formulas in content files: numbers, names, + - * / // % **, and a few functions."""
+"""A small, safe calculator for formulas that a person or a model wrote: numbers, names, + - * / // % ** and functions.
+
+Nothing is executed: the formula's syntax tree is walked, and what is not in the tables below is refused. Length and
+exponents are limited, so that every formula is done at once.
+"""
 
 from __future__ import annotations
 
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
 
-from lessons.syntax import expression_tree
 from minimind.errors import UserError
+from minimind.syntax import expression_tree
 
 _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -35,18 +40,35 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
 _CONSTANTS = {"pi": math.pi, "e": math.e}
 _MAXIMUM_LENGTH = 200
 _MAXIMUM_EXPONENT = 1024
+_RUN_TOGETHER = re.compile(r"\d(?!e[+-]?\d)[A-Za-z_]")
+"""What Python would warn about before it refuses it ("2pi", "1or 2")."""
 
 
 def calculate(formula: str, variables: Mapping[str, float] | None = None) -> float:
     """The value of `formula`, in which the names of `variables`, ``pi`` and ``e`` may occur. Raises UserError."""
-    names = _CONSTANTS | dict(variables or {})
+    return _calculated(formula, variables or {}, exactly=False)
+
+
+def calculate_exactly(formula: str) -> float:
+    """The value of `formula`: an int of any size where whole numbers are added, subtracted and multiplied.
+
+    Raises UserError.
+    """
+    return _calculated(formula, {}, exactly=True)
+
+
+def _calculated(formula: str, variables: Mapping[str, float], *, exactly: bool) -> float:
     try:
         if len(formula) > _MAXIMUM_LENGTH:
             raise ValueError("too long")
-        value = float(_value(expression_tree(formula.strip()), names))
+        if _RUN_TOGETHER.search(formula):
+            raise ValueError("a name follows a number")
+        value = _value(expression_tree(formula.strip()), {**_CONSTANTS, **variables})
+        if isinstance(value, complex):
+            raise ValueError("the value is not a real number")
+        return value if exactly else float(value)
     except (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise UserError(f"cannot calculate {formula[:60]!r}: {error}", f"无法计算 {formula[:60]!r}：{error}") from None
-    return value
 
 
 def _value(node: ast.expr, names: Mapping[str, float]) -> float:

@@ -3,7 +3,7 @@
 CPython 3.11 keeps one recursion counter for all threads while it builds a tree (python/cpython#106905 mended only the
 case of one thread). The garbage collector may switch threads in the middle, and whoever ends second then gets
 "SystemError: AST constructor recursion depth mismatch". Home reads the course in a thread while a page opens a code
-guide, so every tree of ours is made here.
+guide, and a tool may calculate meanwhile, so every tree of ours is made here.
 """
 
 from __future__ import annotations
