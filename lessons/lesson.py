@@ -129,6 +129,18 @@ def load_lessons(root: Path | None = None) -> tuple[Lesson, ...]:
     return tuple(sorted((read_lesson(folder, terms) for folder in folders), key=lambda lesson: lesson.order))
 
 
+def readable_lessons(root: Path | None = None) -> tuple[tuple[Lesson, ...], tuple[Text, ...]]:
+    """The lessons that can be read, in order, and what is wrong with the others. Raises UserError for the glossary."""
+    terms = load_glossary(root)
+    found, problems = [], []
+    for path in sorted((root or lessons_directory()).glob("[a-z]*/module.toml")):
+        try:
+            found.append(read_lesson(path.parent, terms))
+        except UserError as error:
+            problems.append(error.text)
+    return tuple(sorted(found, key=lambda lesson: lesson.order)), tuple(problems)
+
+
 def load_lesson(slug: str, root: Path | None = None) -> Lesson:
     """The lesson called `slug`. Raises UserError that lists the known ones."""
     folder = (root or lessons_directory()) / slug
@@ -145,7 +157,7 @@ def lesson_title(slug: str, root: Path | None = None) -> Text:
 
 def find_exercise(name: str, root: Path | None = None) -> Exercise:
     """The exercise called `name` in any lesson. Raises UserError that lists the known ones."""
-    exercises = [exercise for lesson in load_lessons(root) for exercise in lesson.exercises]
+    exercises = [exercise for lesson in readable_lessons(root)[0] for exercise in lesson.exercises]
     for exercise in exercises:
         if exercise.name == name:
             return exercise

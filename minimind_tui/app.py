@@ -26,6 +26,7 @@ from minimind.language import from_locale
 from minimind.safe_text import clean
 from minimind_tui import crash, settings, strings, terminal
 from minimind_tui.filters import NoControls
+from minimind_tui.garbage import settle
 from minimind_tui.rows import width_of
 from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.speech import relabel_tree
@@ -77,12 +78,6 @@ def _menu() -> type[Provider]:
     from minimind_tui.menu import Menu
 
     return Menu
-
-
-def _collect_garbage_again() -> None:
-    """After the first paint: what is loaded by now stays for good and need not be looked through at every collection."""
-    gc.freeze()
-    gc.enable()
 
 
 def _live_runs() -> int:
@@ -161,7 +156,7 @@ class MiniMindApp(App[None]):
             self.set_interval(_WATCHDOG_SECONDS, self._leave_without_terminal)
             self.app_resume_signal.subscribe(self, self._paint_again)
         if not gc.isenabled():
-            self.call_after_refresh(_collect_garbage_again)
+            self.call_after_refresh(settle)
         if self._target:
             self.call_after_refresh(self._open_target)
 

@@ -1,4 +1,4 @@
-"""``minimind bench ui``: how soon the first screen is up, how soon a key shows, and how much is sent.
+"""``minimind bench ui``: how soon the first screen is up, a page of a lesson is open, a key shows; how much is sent.
 
 Run as ``python -m minimind_tui.bench``. The app runs in a pty of its own with an empty home; the keys are Chinese
 characters typed into a line at the foot of the real screens, so that each can be found in what comes back.
@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lessons.lesson import load_lesson
 from minimind import paths
 from minimind.commands.output import Output, standard
 from minimind.config import TrainConfig
@@ -35,9 +36,13 @@ from minimind.training.runs import Recorder, create_run
 
 COLUMNS, ROWS = 100, 30
 SITUATIONS = ("idle", "experiment", "run")
+LESSON = "position"
+"""Whose pages are opened."""
 _FIRST_CHARACTER = 0x4E00
 _KEY_SECONDS = 0.07
 _LOST_SECONDS = 5.0
+_PAGE_SECONDS = 1.0
+"""For a page to settle before the next one is asked for."""
 _READY = b"first model"
 
 
@@ -127,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "NO_COLOR", "SSH_CONNECTION", "SSH_TTY"):
             environment.pop(name, None)
         _report_starts(output, environment, options.starts)
+        _report_pages(output, environment, LESSON)
         for situation in SITUATIONS:
             _report_keys(output, environment, situation, options.keys)
     return 0
@@ -155,6 +161,37 @@ def _report_starts(output: Output, environment: Mapping[str, str], starts: int) 
         Text(
             f"first paint        {median} ms (best {best} ms, {busy} ms of CPU)",
             f"首屏               {median} 毫秒（最快 {best} 毫秒，CPU {busy} 毫秒）",
+        ),
+    )
+
+
+def _report_pages(output: Output, environment: Mapping[str, str], slug: str) -> None:
+    """From the key for the next page to that page, through a whole lesson; torch is loaded by its first experiment."""
+    pages = len(load_lesson(slug).page_ids())
+    walls = []
+    with Window([sys.executable, "-m", "minimind_tui", "learn", slug, "--lang", "en"], environment) as window:
+        if window.wait_for(f" 1/{pages} ".encode(), 60) is None:
+            raise RuntimeError(f"{slug}: the lesson did not open")
+        for place in range(2, pages + 1):
+            window.listen(_PAGE_SECONDS)
+            pressed = window.type("n")
+            shown = window.wait_for(f" {place}/{pages} ".encode(), _LOST_SECONDS)
+            if shown is None:
+                raise RuntimeError(f"{slug}: page {place} did not open")
+            walls.append(1000 * (shown - pressed))
+    data = {
+        "bench": "pages",
+        "lesson": slug,
+        "pages": len(walls),
+        "milliseconds_median": round(statistics.median(walls)),
+        "milliseconds_worst": round(max(walls)),
+    }
+    median, worst = data["milliseconds_median"], data["milliseconds_worst"]
+    output.emit(
+        data,
+        Text(
+            f"page of a lesson    {median} ms (worst of {len(walls)}: {worst} ms)",
+            f"课程翻页           {median} 毫秒（{len(walls)} 页中最慢 {worst} 毫秒）",
         ),
     )
 

@@ -16,6 +16,7 @@ from itertools import count
 from minimind.errors import UserError
 from minimind.events import Event, Progress
 from minimind_tui import crash
+from minimind_tui.garbage import settle_with_torch
 from minimind_tui.inbox import Inbox
 
 THREAD_PREFIX = "lab-"
@@ -121,11 +122,12 @@ class Lab:
 
 
 def _leave_a_core() -> bool:
-    """Where the experiment brought torch: one core stays for the window. Says whether it has."""
+    """Where the experiment brought torch: one core stays for the window, which looks for no garbage in it. Says whether it has."""
     torch = sys.modules.get("torch")
     if torch is None:
         return False
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    settle_with_torch()
     return True
 
 

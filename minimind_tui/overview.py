@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lessons import cards
 from lessons.cards import DAILY
-from lessons.lesson import LearningPath, Lesson, load_lessons, load_paths
+from lessons.lesson import LearningPath, Lesson, load_paths, readable_lessons
 from lessons.progress import Progress
 from lessons.review import due_items
 from minimind.errors import UserError
@@ -27,8 +27,8 @@ class Course:
         """Read both; a broken lesson or a damaged progress file becomes a note."""
         progress = Progress.load()
         try:
-            lessons = load_lessons()
-            return cls(load_paths(lessons=lessons), progress, tuple(progress.notes), lessons)
+            lessons, problems = readable_lessons()
+            return cls(load_paths(lessons=lessons), progress, (*problems, *progress.notes), lessons)
         except UserError as error:
             return cls((), progress, (error.text, *progress.notes))
 

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from lessons.exercise import Exercise
-from lessons.lesson import load_lesson, load_lessons
+from lessons.lesson import load_lesson, readable_lessons
 from lessons.pages import ExerciseBlock
 from lessons.part_runner import usable_parts
 from lessons.progress import Progress
@@ -64,7 +64,7 @@ class MineScreen(MiniMindScreen):
     @work(exclusive=True)
     async def _read(self) -> None:
         try:
-            lessons = await asyncio.to_thread(load_lessons)
+            lessons, _ = await asyncio.to_thread(readable_lessons)
         except UserError as error:
             self.app.tell(error.text, severity="error")
             return

@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from lessons import cards
 from lessons.cards import DAILY
-from lessons.lesson import Lesson, load_glossary, load_lessons
+from lessons.lesson import Lesson, load_glossary, readable_lessons
 from lessons.progress import Progress
 from lessons.quiz import Answer, Question
 from lessons.review import Concept, ReviewItem, concepts, done_today, due_items, keep_answer, next_due, review_items
@@ -107,7 +107,7 @@ class ReviewScreen(MiniMindScreen):
     @work(exclusive=True)
     async def _read(self) -> None:
         try:
-            self._lessons = await asyncio.to_thread(load_lessons)
+            self._lessons, _ = await asyncio.to_thread(readable_lessons)
             terms = await asyncio.to_thread(load_glossary)
         except UserError as error:
             self.app.tell(error.text, severity="error")

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from lessons.glossary import Term
-from lessons.lesson import Lesson, load_glossary, load_lessons
+from lessons.lesson import Lesson, load_glossary, readable_lessons
 from lessons.progress import Progress
 from lessons.search import Found, bookmarks, search
 from minimind.errors import UserError
@@ -67,7 +67,7 @@ class SearchScreen(MiniMindScreen):
     @work(exclusive=True)
     async def _read(self) -> None:
         try:
-            self._lessons = await asyncio.to_thread(load_lessons)
+            self._lessons, _ = await asyncio.to_thread(readable_lessons)
             self._terms = await asyncio.to_thread(load_glossary)
         except UserError as error:
             self.app.tell(error.text, severity="error")

@@ -28,6 +28,7 @@ from minimind.experiment import BUDGETS, Budget, Experiment, Value
 from minimind.safe_text import clean, clean_line
 from minimind_tui.experiment_files import ExperimentFiles
 from minimind_tui.experiment_run import ExperimentRun
+from minimind_tui.garbage import settle_with_torch
 from minimind_tui.inbox import DRAIN_SECONDS
 from minimind_tui.lesson_record import LessonRecord
 from minimind_tui.speech import Speaker
@@ -125,6 +126,7 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
             words = clean_line(str(error), 200)
             self._fail(Text(f"PyTorch cannot be loaded: {words}", f"PyTorch 载入失败：{words}"))
             return
+        settle_with_torch()
         kept = await asyncio.to_thread(find, experiment, values)
         if not self.display:  # the page was turned meanwhile
             return

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from lessons.lesson import Lesson, find_exercise, load_glossary, load_lesson, load_lessons, load_paths, read_lesson
+from lessons.lesson import (
+    Lesson,
+    find_exercise,
+    load_glossary,
+    load_lesson,
+    load_lessons,
+    load_paths,
+    read_lesson,
+    readable_lessons,
+)
 from lessons.recorded import fill
 from minimind.errors import UserError
 from minimind.events import LANGUAGES
@@ -30,6 +40,18 @@ def test_shipped_lesson_is_complete_in_both_languages() -> None:
     assert len(lesson.questions) >= 10
     assert lesson.page("zh", "formula").id == "formula"
     assert lesson.page("zh", "gone") is lesson.pages["zh"][0]
+
+
+def test_a_broken_lesson_does_not_hide_the_others(course: Path) -> None:
+    shutil.copytree(course / "sample", course / "torn")
+    (course / "torn" / "glossary.toml").unlink()
+    (course / "torn" / "zh.md").unlink()
+    lessons, problems = readable_lessons(course)
+    assert [lesson.slug for lesson in lessons] == ["sample"]
+    assert len(problems) == 1
+    assert "torn" in problems[0].en
+    assert "torn" in problems[0].zh
+    assert find_exercise("sample_softmax", course).lesson == "sample"
 
 
 def test_a_new_folder_is_a_new_lesson(course: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lessons.lesson import load_lesson
 from minimind.benchmarks import ui
 from minimind.commands.output import Output
 from minimind.errors import UserError
@@ -88,14 +89,20 @@ def test_the_driven_app_shows_what_is_typed(monkeypatch: pytest.MonkeyPatch) -> 
     assert all(0 < latency < 5000 for latency in latencies)
 
 
-def test_first_paint_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_first_paint_and_pages_are_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(bench, "SITUATIONS", ())
+    monkeypatch.setattr(bench, "LESSON", "block")
+    monkeypatch.setattr(bench, "_PAGE_SECONDS", 0.1)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     assert bench.main(["--json", "--starts", "1", "--keys", "1"]) == 0
-    data = json.loads(capsys.readouterr().out)
+    data, pages = map(json.loads, capsys.readouterr().out.splitlines())
     assert data["bench"] == "first paint"
     assert 0 < data["processor_milliseconds_best"] <= data["milliseconds_best"] * (os.cpu_count() or 1) + 50
     assert data["milliseconds_best"] <= data["milliseconds_median"]
+    assert pages["pages"] == len(load_lesson("block").page_ids()) - 1
+    assert 0 < pages["milliseconds_median"] <= pages["milliseconds_worst"] < 5000
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *flags: str, as_json: bool = False) -> list[str]:
