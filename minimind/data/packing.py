@@ -61,6 +61,25 @@ class Batch:
             moved[name] = value.to(device) if isinstance(value, Tensor) else value
         return type(self)(**moved)
 
+    def share(self, index: int, count: int, together: int = 1) -> Self:
+        """Part `index` of `count` parts of its rows, as equal as can be; it may be empty.
+
+        Rows that belong `together` (a preference pair's two) are not parted. The counts of tokens and bytes are parted
+        in proportion to the rows, so that those of all the parts add up.
+        """
+        if count == 1:
+            return self
+        rows = len(self.tokens)
+        units = rows // together
+        start, stop = (units * edge // count * together for edge in (index, index + 1))
+        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.dim() and len(value) == rows:
+                values[name] = value[start:stop]
+        for name in ("useful_tokens", "trained_bytes"):
+            values[name] = values[name] * stop // rows - values[name] * start // rows
+        return type(self)(**values)
+
 
 class _Part(NamedTuple):
     """`length` predictions of a document, beginning with its id number `start` in the token file."""

@@ -74,6 +74,7 @@ class Trainer:
         self.config = job.config
         self.state = State(steps=steps)
         self.updater = Updater(job)
+        self.group = job.group
         self._record = record
         self._checkpoints = checkpoints
         validation = job.objective.validation(job.data.validation, job.config)
@@ -192,12 +193,14 @@ class Trainer:
     def _evaluate(self) -> None:
         """Measure the held-out loss."""
         state = self.state
-        values = self.job.objective.evaluate(self.updater.working, self._held_out)
+        values = self.group.by_first(lambda: self.job.objective.evaluate(self.updater.working, self._held_out))
         self._record.record(Scalars(state.step, values))
         state.validation_loss, state.validation_step = values["validation_loss"], state.step
 
     def _sample(self) -> None:
         """Let the model write, so that a person can see what the loss means."""
+        if not self.group.first:
+            return
         model, objective = self.updater.optimizer.model, self.job.objective
         for sample in samples(model, self.job.tokenizer, objective, self.state.step, length=SAMPLE_TOKENS):
             self._record.record(sample)
@@ -205,19 +208,19 @@ class Trainer:
     def _obey(self) -> bool:
         """Do what is wished between two steps; returns whether to go on."""
         control = self._heed()
-        if control.want == "pause" and not self._stop:
+        if control.want == "pause":
             self._record.record(Mark("paused", self.state.step))
             paused = time.monotonic()
-            while control.want == "pause" and not self._stop:
+            while control.want == "pause":
                 time.sleep(_PAUSE_SECONDS)
                 control = self._heed()
             self._began += time.monotonic() - paused
             self._record.record(Mark("resumed", self.state.step))
-        return control.want != "stop" and not self._stop
+        return control.want != "stop"
 
     def _heed(self) -> Control:
-        """Read the wishes; save and change the learning rate where that is wished."""
-        control = self._record.control()
+        """Read the wishes (also to `stop`); save and change the learning rate where that is wished."""
+        control = self.group.agree(self._record.control(), self._stop)
         if control.save > self._saves_seen:
             self._saves_seen = control.save
             self._save()
@@ -232,7 +235,8 @@ class Trainer:
         Raises _Diverged rather than save weights that are no numbers.
         """
         state = self.state
-        if self._checkpoints is None or self._saved_step == state.step:
+        root = self._checkpoints
+        if root is None or self._saved_step == state.step:
             return None
         if not self.updater.optimizer.finite():
             raise _Diverged(
@@ -246,13 +250,7 @@ class Trainer:
         if state.validation_step == state.step and (state.validation_loss or math.inf) < (state.best_loss or math.inf):
             state.best_loss, state.best_step = state.validation_loss, state.step
         try:
-            directory = checkpoint.write(
-                self._checkpoints,
-                state.step,
-                self._files(),
-                keep=self.config.keep_checkpoints,
-                protect=(state.best_step,),
-            )
+            name = self.group.by_first(lambda: self._write(root))
         except checkpoint.CheckpointError as error:
             code = "disk-full" if isinstance(error, checkpoint.NoRoomError) else "save-failed"
             if self._unsaved != (state.step, code):  # once, however often it is tried
@@ -260,11 +258,16 @@ class Trainer:
                 self._record.record(Alert("error", code, error.text, state.step))
             return error
         self._saved_step = state.step
-        detail = {"path": directory.name, "seconds": round(time.monotonic() - began, 3)}
+        detail = {"path": name, "seconds": round(time.monotonic() - began, 3)}
         self._record.record(Mark("saved", state.step, detail))
         with contextlib.suppress(OSError):  # only a power cut would lose the records
             self._record.sync()
         return None
+
+    def _write(self, root: Path) -> str:
+        """Write a checkpoint of this moment under `root`; returns its name."""
+        keep, protect = self.config.keep_checkpoints, (self.state.best_step,)
+        return checkpoint.write(root, self.state.step, self._files(), keep=keep, protect=protect).name
 
     def _files(self) -> dict[str, bytes]:
         """The contents of a checkpoint of this moment."""
@@ -288,7 +291,7 @@ class Trainer:
         error = self._save()
         if error is not None:
             self._record.record(Note(_WAITING))
-        while error is not None and time.monotonic() < deadline and not self._stop:
+        while error is not None and self.group.of_first(time.monotonic() < deadline and not self._stop):
             time.sleep(1.0)
             error = self._save()
         if error is not None:

@@ -36,10 +36,12 @@ class Objective(ABC):
 
     kind      how its data are prepared
     prompts   what the model is asked now and then while it trains
+    rows_together   how many successive rows of a batch must stay together where several processes share it
     """
 
     kind: DataKind
     prompts: tuple[str, ...]
+    rows_together: int = 1
 
     def prepare(self, setting: Setting) -> None:
         """Make ready what the method needs besides the model (a frozen reference, a teacher, a critic).

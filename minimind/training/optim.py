@@ -96,6 +96,10 @@ class Optimizer:
                 master.grad += parameter.grad
             parameter.grad = None
 
+    def trained(self) -> list[nn.Parameter]:
+        """The float32 parameters that are trained, in an order that is the same in every process."""
+        return list(self._masters.values())
+
     def clip_gradients(self) -> float:
         """Scale the gradients down to the largest allowed norm; returns the norm before (NaN or inf where one is)."""
         return float(nn.utils.clip_grad_norm_(self._masters.values(), self.clip))

@@ -44,6 +44,7 @@ class Updater:
         self.config = job.config
         self.objective = job.objective
         self.device = precision.device
+        self.group = job.group
         model = job.model.to(precision.device)
         self.objective.prepare(Setting(job.config, model, job.tokenizer, precision.device))
         self.optimizer = Optimizer(model, job.config, precision.dtype, self.objective.parameters())
@@ -68,21 +69,24 @@ class Updater:
         """Take step number `step` of `steps`.
 
         The micro-batches are weighed (`Objective.weight`: by their counted tokens), so that accumulating them gives the
-        gradient of one big batch even where they differ in that number.
+        gradient of one big batch even where they differ in that number. Of several processes each computes its share of
+        their rows, and all take the same update.
         """
         began = time.monotonic()
         batches = [next(self._batches) for _ in range(self.config.accumulation_steps)]
         waited = time.monotonic() - began
-        counts = [self.objective.weight(batch) for batch in batches]
-        total = sum(counts) or 1.0
+        own = [self._own_part(batch) for batch in batches]
+        total = self.group.total(sum(count for _, count in own)) or 1.0
         scalars: dict[str, float] = {}
         self.working.train()
-        for batch, count in zip(batches, counts, strict=True):
-            loss, values = self.objective.loss(self.working, batch.to(self.device))
+        for part, count in own:
+            loss, values = self.objective.loss(self.working, part.to(self.device))
             (loss * (count / total)).backward()  # type: ignore[no-untyped-call]
             self.optimizer.collect()
             for name, value in values.items():
                 scalars[name] = scalars.get(name, 0.0) + value * count / total
+        scalars = self.group.total_scalars(scalars)
+        self.group.sum_gradients(self.optimizer.trained())
         norm = self.optimizer.clip_gradients()
         share = learning_rate_share(step, steps, self.config.warmup, self.config.minimum_learning_rate)
         applied = math.isfinite(norm) and all(map(math.isfinite, scalars.values()))
@@ -100,3 +104,14 @@ class Updater:
             sum(int((batch.labels != IGNORED).sum()) for batch in batches),
             waited,
         )
+
+    def _own_part(self, batch: Batch) -> tuple[Batch, float]:
+        """This process's rows of `batch` and their weight; where there are none, another's rows that weigh nothing.
+
+        All processes must do the same work: a model in shards cannot compute without any one of them.
+        """
+        size, together = self.group.size, self.objective.rows_together
+        part = batch.share(self.group.rank, size, together)
+        if len(part.tokens):
+            return part, self.objective.weight(part)
+        return batch.share(size - 1, size, together), 0.0  # the last part is never empty
