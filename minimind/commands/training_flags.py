@@ -13,7 +13,7 @@ from minimind.errors import UserError
 from minimind.model.locate import refuse_pointer
 from minimind.training.recommend import recommended_config
 
-_KINDS: dict[str, Kind] = {"pretrain": "pretrain"}
+_KINDS: dict[str, Kind] = {"pretrain": "pretrain", "dpo": "dpo"}
 """What an objective reads, where it is not conversations."""
 
 

@@ -50,7 +50,7 @@ class Builder:
     def __init__(self, directory: Path, kind: DataKind) -> None:
         """Raises OSError where they cannot be written."""
         self._directory = directory
-        names = ("tokens", "offsets", "mask") if kind == "sft" else ("tokens", "offsets")
+        names = ("tokens", "offsets") if kind == "pretrain" else ("tokens", "offsets", "mask")
         self._files: dict[str, BinaryIO] = {}
         self.progress, sizes = self._read_journal([f"{part}/{name}.bin" for part in PARTS for name in names])
         with contextlib.ExitStack() as stack:

@@ -24,8 +24,8 @@ from minimind.data.tokenizer import Tokenizer
 from minimind.errors import UserError
 from minimind.events import Text
 
-DataKind = Literal["pretrain", "sft"]
-KINDS: dict[str, DataKind] = {"pretrain": "pretrain", "sft": "sft"}
+DataKind = Literal["pretrain", "sft", "dpo"]
+KINDS: dict[str, DataKind] = {"pretrain": "pretrain", "sft": "sft", "dpo": "dpo"}
 CHUNK_BYTES = 4 << 20
 """How much of a file is read at a time, by each process."""
 _VALIDATION_SHARE = 0.02
@@ -37,7 +37,8 @@ _EMPTY_THOUGHT_SHARE = 0.2
 class Encoded:
     """Documents as ids, one after another: `lengths[i]` of them each, `held_out[i]` for validation.
 
-    `mask` (fine-tuning only) says which ids the loss counts.
+    `mask` (all but pretraining) says which ids the loss counts. A preference pair is two documents, the chosen
+    conversation and after it the rejected one.
     """
 
     tokens: npt.NDArray[Any]
@@ -61,7 +62,7 @@ def token_dtype(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
 
 
 def is_held_out(kind: DataKind, document: Any) -> bool:
-    """Whether a document (a text, or messages) of a file is for validation: two in a hundred are, by their hash."""
+    """Whether a document (a text, messages, or a pair of them) is for validation: two in a hundred are, by their hash."""
     key = document if kind == "pretrain" else json.dumps(document, ensure_ascii=False)
     return _hash_share(key) < _VALIDATION_SHARE
 
@@ -74,12 +75,21 @@ def _hash_share(text: str) -> float:
 def encode_documents(
     tokenizer: Tokenizer, kind: DataKind, documents: Sequence[Any], held_out: Sequence[bool]
 ) -> Encoded:
-    """Tokenise texts, with their begin and end tokens, or conversations, with their masks."""
+    """Tokenise texts, with their begin and end tokens, or conversations (of a pair, both), with their masks.
+
+    Whether an empty thought is kept is drawn once a pair: its two sides shall differ in their answers alone.
+    """
     dtype, chosen = token_dtype(tokenizer.vocab_size), np.array(held_out, dtype=np.bool_)
     if kind == "pretrain":
         ids, lengths = tokenizer.encode_flat(documents, first=tokenizer.bos_id, last=tokenizer.eos_id)
         return Encoded(ids.astype(dtype), lengths, chosen, None)
-    dialogues = [(messages, _keeps_empty_thought(messages)) for messages in documents]
+    dialogues = [
+        (messages, keeps)
+        for document in documents
+        for keeps in (_keeps_empty_thought(document),)
+        for messages in (document if kind == "dpo" else (document,))
+    ]
+    chosen = np.repeat(chosen, 2 if kind == "dpo" else 1)
     encoded = chat.encode_dialogues(tokenizer, dialogues)
     lengths = np.array([len(tokens) for tokens, _ in encoded], dtype=np.int64)
     total = int(lengths.sum())
@@ -88,8 +98,8 @@ def encode_documents(
     return Encoded(flat, lengths, chosen, mask)
 
 
-def _keeps_empty_thought(messages: Sequence[chat.Message]) -> bool:
-    return _hash_share("thought " + json.dumps(messages, ensure_ascii=False)) < _EMPTY_THOUGHT_SHARE
+def _keeps_empty_thought(document: Any) -> bool:
+    return _hash_share("thought " + json.dumps(document, ensure_ascii=False)) < _EMPTY_THOUGHT_SHARE
 
 
 def encode_part(tokenizer: Tokenizer, kind: DataKind, task: Task) -> tuple[Encoded, Report]:

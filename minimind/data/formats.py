@@ -134,7 +134,7 @@ def read_texts(path: Path, report: Report) -> Iterator[str]:
 def read_conversations(path: Path, report: Report, *, kind: Literal["sft", "rlaif"] = "sft") -> Iterator[Messages]:
     """The conversations of a fine-tuning file; of an rlaif file without the placeholder answer at the end."""
     with _open(path) as file:
-        yield from _records(file, report, _sft_record if kind == "sft" else _rlaif_record)
+        yield from _records(file, report, _SCHEMAS[kind])
     report.require_usable()
 
 
@@ -151,7 +151,7 @@ def is_json_lines(path: Path) -> bool:
         return _is_json(file)
 
 
-def read_part(path: Path, kind: Literal["pretrain", "sft"], report: Report, start: int, end: int) -> Iterator[Any]:
+def read_part(path: Path, kind: Kind, report: Report, start: int, end: int) -> Iterator[Any]:
     """The documents of those lines of a JSON-lines file that begin at byte `start` or later and before `end`.
 
     Parts that together cover a file give what reading it whole gives. `report` counts lines from the part's first.
@@ -162,7 +162,7 @@ def read_part(path: Path, kind: Literal["pretrain", "sft"], report: Report, star
             file.seek(start - 1)
             while (raw := _readline(file)) and not raw.endswith(b"\n"):
                 pass  # the rest of a line that begins in an earlier part
-        yield from _records(file, report, _text_record if kind == "pretrain" else _sft_record, start == 0, end)
+        yield from _records(file, report, _SCHEMAS[kind], start == 0, end)
 
 
 def documents(path: Path, kind: Kind, report: Report) -> Iterator[Any]:
@@ -337,7 +337,17 @@ def _dpo_record(record: dict[str, Any]) -> Preference:
         if messages[-1]["role"] != "assistant" or not _says(messages[-1]):
             raise _BadLine(f'"{key}" does not end with an assistant answer', f"“{key}” 不以 assistant 的回答结尾")
         pair.append(messages)
+    if pair[0] == pair[1]:
+        raise _BadLine('"chosen" and "rejected" are the same', "“chosen” 与 “rejected” 相同")
     return pair[0], pair[1]
+
+
+_SCHEMAS: dict[Kind, Callable[[dict[str, Any]], Any]] = {
+    "pretrain": _text_record,
+    "sft": _sft_record,
+    "dpo": _dpo_record,
+    "rlaif": _rlaif_record,
+}
 
 
 def _says(message: dict[str, Any]) -> bool:

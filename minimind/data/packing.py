@@ -82,10 +82,19 @@ class Batch:
 
 
 class _Part(NamedTuple):
-    """`length` predictions of a document, beginning with its id number `start` in the token file."""
+    """`length` predictions of a document, beginning with its id number `start` in the token file.
+
+    Of a preference pair these are the chosen side's; `rejected` are those of the other, and `room` fits both.
+    """
 
     start: int
     length: int
+    rejected: tuple[int, int] | None = None
+
+    @property
+    def room(self) -> int:
+        """Positions it takes up in a row, or in each of a pair's two rows."""
+        return self.length if self.rejected is None else max(self.length, self.rejected[1])
 
 
 Row = list[_Part]
@@ -103,6 +112,7 @@ def batches(
     """Batches from `position` on, without end or for `epochs` passes (the last batch may then have fewer rows).
 
     Pretraining documents longer than a row are continued in further rows; conversations are cut on the right.
+    Of preference pairs each row becomes two: document d of row 2i is chosen, document d of row 2i+1 is what was rejected.
     Raises UserError when nothing in the data set can be learned from at this sequence length.
     """
     rows: list[Row] = []
@@ -133,9 +143,10 @@ def _rows(
     dataset: TokenDataset, sequence_length: int, seed: int, position: Position, epochs: int | None
 ) -> Iterator[tuple[Row, Position]]:
     """Each row with the position after it."""
-    windows = -(-len(dataset) // _WINDOW)
+    records = len(dataset) // 2 if dataset.paired else len(dataset)
+    windows = -(-records // _WINDOW)
     while epochs is None or position.epoch < epochs:
-        order = _order(len(dataset), seed, position.epoch)
+        order = _order(records, seed, position.epoch)
         found = position.window > 0 or position.row > 0
         for window in range(position.window, windows):
             rows = _pack(
@@ -174,15 +185,29 @@ def _parts(dataset: TokenDataset, documents: npt.NDArray[np.int64], sequence_len
     """The documents as stretches of at most `sequence_length` predictions; a document of n ids has n - 1."""
     parts = []
     for document in documents.tolist():
-        start, end = int(dataset.offsets[document]), int(dataset.offsets[document + 1])
-        if dataset.mask is not None:
-            length = min(end - start - 1, sequence_length)
-            if length > 0 and dataset.mask[start + 1 : start + length + 1].any():
-                parts.append(_Part(start, length))
-            continue
-        for first in range(start, end - 1, sequence_length):
-            parts.append(_Part(first, min(sequence_length, end - 1 - first)))
+        if dataset.paired:
+            sides = [_cut(dataset, side, sequence_length) for side in (2 * document, 2 * document + 1)]
+            if all(_is_counted(dataset, *side) for side in sides):
+                parts.append(_Part(*sides[0], sides[1]))
+        elif dataset.mask is not None:
+            if _is_counted(dataset, *(cut := _cut(dataset, document, sequence_length))):
+                parts.append(_Part(*cut))
+        else:
+            start, end = int(dataset.offsets[document]), int(dataset.offsets[document + 1])
+            for first in range(start, end - 1, sequence_length):
+                parts.append(_Part(first, min(sequence_length, end - 1 - first)))
     return parts
+
+
+def _cut(dataset: TokenDataset, document: int, sequence_length: int) -> tuple[int, int]:
+    """Where a document begins, and how many of its predictions fit."""
+    start, end = int(dataset.offsets[document]), int(dataset.offsets[document + 1])
+    return start, min(end - start - 1, sequence_length)
+
+
+def _is_counted(dataset: TokenDataset, start: int, length: int) -> bool:
+    """Whether the loss counts any of these predictions."""
+    return length > 0 and dataset.mask is not None and bool(dataset.mask[start + 1 : start + length + 1].any())
 
 
 def _pack(parts: list[_Part], sequence_length: int) -> list[Row]:
@@ -190,8 +215,8 @@ def _pack(parts: list[_Part], sequence_length: int) -> list[Row]:
     rows: list[Row] = []
     room: list[int] = []  # the sorted amounts of room that some open row has
     open_rows: dict[int, list[int]] = {}
-    for part in sorted(parts, key=lambda part: (-part.length, part.start)):
-        place = bisect.bisect_left(room, part.length)
+    for part in sorted(parts, key=lambda part: (-part.room, part.start)):
+        place = bisect.bisect_left(room, part.room)
         if place == len(room):
             rows.append([])
             index, space = len(rows) - 1, sequence_length
@@ -201,7 +226,7 @@ def _pack(parts: list[_Part], sequence_length: int) -> list[Row]:
             if not open_rows[space]:
                 del open_rows[space], room[place]
         rows[index].append(part)
-        space -= part.length
+        space -= part.room
         if space:
             if space not in open_rows:
                 bisect.insort(room, space)
@@ -210,7 +235,16 @@ def _pack(parts: list[_Part], sequence_length: int) -> list[Row]:
     return rows
 
 
-def _batch(dataset: TokenDataset, rows: list[Row], sequence_length: int, position: Position) -> Batch:
+def _sides(row: Row) -> Iterator[list[tuple[int, int]]]:
+    """The stretches of a row as (start, length); of a row of pairs those of the chosen and those of the rejected side."""
+    yield [(part.start, part.length) for part in row]
+    rejected = [part.rejected for part in row if part.rejected is not None]
+    if rejected:
+        yield rejected
+
+
+def _batch(dataset: TokenDataset, packed: list[Row], sequence_length: int, position: Position) -> Batch:
+    rows = [side for row in packed for side in _sides(row)]
     shape = (len(rows), sequence_length)
     tokens = np.full(shape, dataset.pad_id, dtype=np.int64)
     labels = np.full(shape, IGNORED, dtype=np.int64)

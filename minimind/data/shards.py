@@ -23,7 +23,7 @@ from minimind.data import chunks, corpus
 from minimind.data.building import Builder, alone_in, unlock, write_json
 from minimind.data.catalogue import EMBEDDED, resolve
 from minimind.data.chunks import CHUNK_BYTES, DataKind, Encoded, Task, token_dtype
-from minimind.data.formats import Report, is_json_lines, read_conversations, read_texts
+from minimind.data.formats import Report, documents, is_json_lines
 from minimind.data.preflight import too_few
 from minimind.data.tokenizer import Tokenizer
 from minimind.data.workers import Workers
@@ -52,8 +52,8 @@ _FRESH_SECONDS = 2.0
 class TokenDataset:
     """Documents as ids, one after another. `tokens[offsets[i]:offsets[i + 1]]` is document i, with its end token.
 
-    `mask` (fine-tuning only) says which ids the loss counts; `token_bytes[id]` is how many bytes of text an id stands
-    for, 0 for special tokens.
+    `mask` (all but pretraining) says which ids the loss counts; `token_bytes[id]` is how many bytes of text an id stands
+    for, 0 for special tokens. With `paired`, documents 2i and 2i+1 are the chosen and the rejected side of pair i.
     """
 
     tokens: npt.NDArray[Any]
@@ -62,6 +62,7 @@ class TokenDataset:
     token_bytes: npt.NDArray[np.int64]
     fingerprint: str
     pad_id: int = 0
+    paired: bool = False
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -110,8 +111,8 @@ def prepare(
         job.build(directory)
     about = json.loads((directory / "about.json").read_text(encoding="utf-8"))
     return Prepared(
-        train=_load(directory / "train", tokenizer, directory.name),
-        validation=_load(directory / "validation", tokenizer, directory.name),
+        train=_load(directory / "train", tokenizer, directory.name, kind),
+        validation=_load(directory / "validation", tokenizer, directory.name, kind),
         notes=tuple(Text(note["en"], note["zh"]) for note in about["notes"]),
     )
 
@@ -248,7 +249,7 @@ class _Preparation:
             report.merge(part)
             report.require_hope()
             if len(encoded.lengths) and not at.documents:
-                encoded.held_out[0] = True
+                encoded.held_out[: 2 if self.kind == "dpo" else 1] = True
             at.documents += len(encoded.lengths)
             at.done, at.report = task.end, chunks.report_data(report)
             builder.append(encoded)
@@ -296,12 +297,8 @@ class _Preparation:
         for split, goal in goals.items():
             made = index = 0
             while made < goal:
-                if self.kind == "pretrain":
-                    document: Any = corpus.pretrain_document(index, split=split)
-                    made += len(document.encode())
-                else:
-                    document = corpus.dialogue(index, split=split)["conversations"]
-                    made += sum(len(message["content"].encode()) for message in document)
+                document = _embedded_document(self.kind, index, split)
+                made += _text_bytes(document)
                 index += 1
                 yield split == "validation", document
                 if index % _SLICE == 0:
@@ -311,15 +308,30 @@ class _Preparation:
 
     def _from_file(self, path: Path, report: Report) -> Iterator[tuple[bool, Any]]:
         """The documents of a file that cannot be cut anywhere; what had to be skipped goes into `report`."""
-        lines: Iterator[Any] = read_texts(path, report) if self.kind == "pretrain" else read_conversations(path, report)
         total, done = path.stat().st_size, 0
-        for index, document in enumerate(lines):
+        for index, document in enumerate(documents(path, self.kind, report)):
             if self.kind == "pretrain":
                 done += len(document.encode())
             yield index == 0 or chunks.is_held_out(self.kind, document), document
             if index % _SLICE == 0:
                 self.report_progress(min(done, total), total)
         self.report_progress(total, total)
+
+
+def _embedded_document(kind: DataKind, index: int, split: corpus.Split) -> Any:
+    """Document `index` of the embedded corpus: a text, the messages of a conversation, or those of a pair's two sides."""
+    if kind == "pretrain":
+        return corpus.pretrain_document(index, split=split)
+    if kind == "sft":
+        return corpus.dialogue(index, split=split)["conversations"]
+    return tuple(corpus.preference(index, split=split).values())
+
+
+def _text_bytes(document: Any) -> int:
+    """Bytes of text in a document."""
+    if isinstance(document, str):
+        return len(document.encode())
+    return len(document["content"].encode()) if isinstance(document, dict) else sum(map(_text_bytes, document))
 
 
 def _notes_of(report: Report) -> list[dict[str, str]]:
@@ -338,7 +350,7 @@ def _notes_of(report: Report) -> list[dict[str, str]]:
     ]
 
 
-def _load(directory: Path, tokenizer: Tokenizer, fingerprint: str) -> TokenDataset:
+def _load(directory: Path, tokenizer: Tokenizer, fingerprint: str, kind: DataKind) -> TokenDataset:
     mask_path = directory / "mask.bin"
     return TokenDataset(
         tokens=np.memmap(directory / "tokens.bin", dtype=token_dtype(tokenizer.vocab_size), mode="r"),
@@ -347,6 +359,7 @@ def _load(directory: Path, tokenizer: Tokenizer, fingerprint: str) -> TokenDatas
         token_bytes=token_sizes(tokenizer),
         fingerprint=fingerprint,
         pad_id=tokenizer.pad_id,
+        paired=kind == "dpo",
     )
 
 

@@ -44,13 +44,13 @@ def write_mixed(path: Path, rows: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["pretrain", "sft"])
+@pytest.mark.parametrize("kind", ["pretrain", "sft", "dpo"])
 def test_processes_and_parts_change_nothing(kind: DataKind, tokenizer: Tokenizer, tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     if kind == "pretrain":
         write_mixed(path, 400)
     else:
-        corpus.write_jsonl("sft", path, rows=300)
+        corpus.write_jsonl(kind, path, rows=300)
     results = []
     for number, (processes, chunk_bytes) in enumerate([(1, 1 << 30), (1, 1000), (2, 9999), (3, 5000)]):
         cache = tmp_path / str(number)
