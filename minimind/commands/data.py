@@ -11,7 +11,8 @@ from typing import Any
 from minimind import paths
 from minimind.commands.output import Output
 from minimind.data import formats
-from minimind.data.catalogue import CATALOGUE, EMBEDDED, resolve
+from minimind.data.catalogue import CATALOGUE, EMBEDDED_TOOLS, GENERATED, resolve
+from minimind.data.preflight import refuse_kind
 from minimind.errors import UserError
 from minimind.figures import size
 
@@ -33,7 +34,7 @@ def register(subparsers: argparse._SubParsersAction[Any]) -> None:
     check.set_defaults(run=run_check)
 
     generate = actions.add_parser("generate", help="write the embedded corpus to a file / 把内置语料写成文件")
-    generate.add_argument("--kind", choices=_KINDS[:3], default="pretrain", help="which part / 哪一部分")
+    generate.add_argument("--kind", choices=(*_KINDS[:3], "tools"), default="pretrain", help="which part / 哪一部分")
     generate.add_argument("--out", type=Path, required=True, metavar="FILE")
     generate.add_argument("--bytes", type=int, default=1_000_000, metavar="N", help="size in bytes / 字节数")
     generate.add_argument("--seed", type=int, default=0, metavar="N", help="another corpus for each / 每个种子一份语料")
@@ -58,7 +59,7 @@ def register(subparsers: argparse._SubParsersAction[Any]) -> None:
 def run_list(_: argparse.Namespace, output: Output) -> int:
     """One line for each data set: name, what for, size, and whether it is here."""
     for entry in CATALOGUE:
-        here = entry.name == EMBEDDED or (paths.data() / entry.file).exists()
+        here = entry.name in GENERATED or (paths.data() / entry.file).exists()
         data = {"name": entry.name, "kinds": entry.kinds, "bytes": entry.size, "here": here}
         mark = "●" if here else "○"
         line = f"{mark} {entry.name:<18} {'/'.join(entry.kinds):<16} {'–' if entry.size is None else size(entry.size):>8}  {entry.about.of(output.language)}"
@@ -113,9 +114,10 @@ def _row(arguments: argparse.Namespace) -> tuple[str, Any]:
     """(kind, the row asked for): a text, a conversation, or a pair of them. Raises UserError where there is no such row."""
     source = resolve(arguments.file, paths.data())
     rows: Iterator[Any]
-    if source == EMBEDDED:
-        kind = arguments.kind or "pretrain"
-        rows = _embedded_rows(kind)
+    if source in GENERATED:
+        kind = arguments.kind or ("sft" if source == EMBEDDED_TOOLS else "pretrain")
+        refuse_kind(source, kind)
+        rows = _embedded_rows(kind, source == EMBEDDED_TOOLS)
     else:
         path = Path(source)
         kind = arguments.kind or formats.guess_kind(path)
@@ -135,7 +137,7 @@ def _row(arguments: argparse.Namespace) -> tuple[str, Any]:
     return kind, row
 
 
-def _embedded_rows(kind: str) -> Iterator[Any]:
+def _embedded_rows(kind: str, with_tools: bool) -> Iterator[Any]:
     from minimind.data import corpus
 
     if kind == "rlaif":
@@ -143,7 +145,8 @@ def _embedded_rows(kind: str) -> Iterator[Any]:
             "the embedded corpus has no rlaif part: use --kind pretrain, sft or dpo",
             "内置语料没有 rlaif 部分：请用 --kind pretrain、sft 或 dpo",
         )
-    for record in corpus.records("sft" if kind == "sft" else "dpo" if kind == "dpo" else "pretrain"):
+    parts: dict[str, corpus.Kind] = {"sft": "tools" if with_tools else "sft", "dpo": "dpo"}
+    for record in corpus.records(parts.get(kind, "pretrain")):
         yield tuple(record.values()) if kind == "dpo" else next(iter(record.values()))
 
 
@@ -162,7 +165,9 @@ def run_show(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _transcript(messages: formats.Messages) -> str:
-    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
+    return "\n".join(
+        f"{message['role']}: {message['content'] or message.get('tool_calls', '')}" for message in messages
+    )
 
 
 def run_mask(arguments: argparse.Namespace, output: Output) -> int:

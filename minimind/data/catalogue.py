@@ -11,7 +11,9 @@ from minimind.errors import UserError
 from minimind.events import Text
 from minimind.safe_text import clean_line
 
-EMBEDDED = "embedded"
+EMBEDDED, EMBEDDED_TOOLS = "embedded", "embedded-tools"
+GENERATED = (EMBEDDED, EMBEDDED_TOOLS)
+"""Made on this machine; no files."""
 REPOSITORY = "jingyaogong/minimind_dataset"
 """On Hugging Face; ModelScope has the same files under `gongjy/minimind_dataset`."""
 
@@ -35,9 +37,15 @@ _MB, _GB = 10**6, 10**9
 CATALOGUE: tuple[Entry, ...] = (
     Entry(
         EMBEDDED,
-        ("pretrain", "sft", "dpo"),
+        ("pretrain", "sft", "dpo", "rlaif"),
         None,
         Text("bilingual stories, sums and conversations, generated here", "双语故事、算术和对话，在本机生成"),
+    ),
+    Entry(
+        EMBEDDED_TOOLS,
+        ("sft", "rlaif"),
+        None,
+        Text("bilingual conversations with tool calls, generated here", "双语的工具调用对话，在本机生成"),
     ),
     Entry(
         "pretrain_t2t_mini",
@@ -104,11 +112,11 @@ def find(name: str) -> Entry | None:
 
 
 def resolve(source: str, directory: Path) -> str:
-    """What to read for `source`: "embedded", the path of a file, or of a released file found in `directory`.
+    """What to read for `source`: the name of what is generated, the path of a file, or of a released file found in `directory`.
 
     Raises UserError that says where a known file can be had, or which name was perhaps meant.
     """
-    if source == EMBEDDED or Path(source).exists():
+    if source in GENERATED or Path(source).exists():
         return source
     entry = find(Path(source).name)
     if entry is not None:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from minimind import paths
-from minimind.data.catalogue import EMBEDDED, resolve
+from minimind.data.catalogue import GENERATED, find, resolve
 from minimind.data.formats import Kind, Report, documents
 from minimind.errors import UserError
 from minimind.safe_text import clean_line
@@ -24,12 +24,24 @@ def refuse_unusable(sources: Sequence[str], kind: Kind, *, allow_bad: bool = Fal
     found = 0
     for source in sources:
         place = resolve(source, paths.data())
-        if place == EMBEDDED:
+        if place in GENERATED:
+            refuse_kind(place, kind)
             found += 2
             continue
         found += sum(1 for _ in islice(documents(Path(place), kind, Report(Path(place), allow_bad)), _LOOKED_AT))
     if found < 2:
         raise too_few(sources)
+
+
+def refuse_kind(source: str, kind: str) -> None:
+    """Raise UserError where the data set that is called `source` is of no use for `kind`."""
+    entry = find(source)
+    if entry is not None and kind not in entry.kinds:
+        kinds = " | ".join(entry.kinds)
+        raise UserError(
+            f"data = {source!r} is for {kinds}, not for {kind}: choose another (`minimind data list`)",
+            f"data = {source!r} 用于 {kinds}，不能用于 {kind}：请另选一个（见 `minimind data list`）",
+        )
 
 
 def too_few(sources: Sequence[str]) -> UserError:

@@ -21,10 +21,10 @@ import numpy.typing as npt
 from minimind import paths
 from minimind.data import chunks, corpus
 from minimind.data.building import Builder, alone_in, unlock, write_json
-from minimind.data.catalogue import EMBEDDED, resolve
+from minimind.data.catalogue import EMBEDDED_TOOLS, GENERATED, resolve
 from minimind.data.chunks import CHUNK_BYTES, DataKind, Encoded, Task, token_dtype
 from minimind.data.formats import Report, documents, is_json_lines
-from minimind.data.preflight import too_few
+from minimind.data.preflight import refuse_kind, too_few
 from minimind.data.tokenizer import Tokenizer
 from minimind.data.workers import Workers
 from minimind.errors import UserError
@@ -104,6 +104,8 @@ def prepare(
     if not sources:
         raise UserError("no data: name a data set or a file", "没有数据：请指定数据集或文件")
     sources = [resolve(source, paths.data()) for source in sources]
+    for source in set(sources) & set(GENERATED):
+        refuse_kind(source, kind)
     directory = cache_directory / _key(sources, tokenizer, kind, embedded_bytes, cache_directory)
     if not _complete(directory):
         job = _Preparation(sources, tokenizer, kind, embedded_bytes, allow_bad, progress or _silent, chunk_bytes)
@@ -126,7 +128,7 @@ def _key(sources: Sequence[str], tokenizer: Tokenizer, kind: DataKind, embedded_
     parts: list[object] = [FORMAT_VERSION, kind, tokenizer.sha256]
     for source in sources:
         parts.append(
-            [source, corpus.VERSION, embedded_bytes] if source == EMBEDDED else content_hash(Path(source), cache)
+            [source, corpus.VERSION, embedded_bytes] if source in GENERATED else content_hash(Path(source), cache)
         )
     return f"{kind}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}"
 
@@ -224,8 +226,8 @@ class _Preparation:
         at = builder.progress
         for number in range(at.source, len(self.sources)):
             source = self.sources[number]
-            if source == EMBEDDED:
-                self._read_stream(builder, self._embedded())
+            if source in GENERATED:
+                self._read_stream(builder, self._embedded(source))
             elif is_json_lines(path := Path(source)):
                 self._read_lines(builder, path, partial)
             else:
@@ -288,7 +290,7 @@ class _Preparation:
         builder.progress.done += len(batch)
         builder.commit()
 
-    def _embedded(self) -> Iterator[tuple[bool, Any]]:
+    def _embedded(self, source: str) -> Iterator[tuple[bool, Any]]:
         """The embedded corpus: `embedded_bytes` for training, about a twentieth of that for validation."""
         low, high = _EMBEDDED_VALIDATION
         size = self.embedded_bytes
@@ -297,7 +299,7 @@ class _Preparation:
         for split, goal in goals.items():
             made = index = 0
             while made < goal:
-                document = _embedded_document(self.kind, index, split)
+                document = _embedded_document(source, self.kind, index, split)
                 made += _text_bytes(document)
                 index += 1
                 yield split == "validation", document
@@ -318,12 +320,13 @@ class _Preparation:
         self.report_progress(total, total)
 
 
-def _embedded_document(kind: DataKind, index: int, split: corpus.Split) -> Any:
-    """Document `index` of the embedded corpus: a text, the messages of a conversation, or those of a pair's two sides."""
+def _embedded_document(source: str, kind: DataKind, index: int, split: corpus.Split) -> Any:
+    """Document `index` of what is generated: a text, the messages of a conversation, or those of a pair's two sides."""
     if kind == "pretrain":
         return corpus.pretrain_document(index, split=split)
     if kind == "sft":
-        return corpus.dialogue(index, split=split)["conversations"]
+        dialogue = corpus.tool_dialogue if source == EMBEDDED_TOOLS else corpus.dialogue
+        return dialogue(index, split=split)["conversations"]
     return tuple(corpus.preference(index, split=split).values())
 
 

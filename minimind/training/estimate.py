@@ -16,7 +16,7 @@ import torch
 from minimind import paths
 from minimind.benchmarks.ceilings import Ceilings
 from minimind.config import SampleConfig, TrainConfig
-from minimind.data.catalogue import EMBEDDED, resolve
+from minimind.data.catalogue import GENERATED, resolve
 from minimind.hardware import peak_memory
 from minimind.inference.engine import LARGE, Engine
 from minimind.scale import decode_bytes_per_token, training_flops_per_token
@@ -129,7 +129,7 @@ def estimate(config: TrainConfig, cache: Path, seconds: float = PROBE_SECONDS) -
     """
     config = config.replace(data=[resolve(source, paths.data()) for source in config.data])
     scale = _data_scale(config)
-    sources = tuple(source if source == EMBEDDED else str(_part_of(Path(source), cache)) for source in config.data)
+    sources = tuple(source if source in GENERATED else str(_part_of(Path(source), cache)) for source in config.data)
     job, _ = build_job(config.replace(data=sources), cache=cache, embedded_bytes=round(_embedded_bytes(config)))
     measured = probe(job, seconds)
     steps = planned_steps(job, measured, data_scale=scale)
@@ -213,7 +213,7 @@ def _data_scale(config: TrainConfig) -> float:
     """How many times the data of the run are larger than those of the estimate."""
     whole = part = 0.0
     for source in config.data:
-        size = config.data_megabytes * 1e6 if source == EMBEDDED else float(Path(source).stat().st_size)
+        size = config.data_megabytes * 1e6 if source in GENERATED else float(Path(source).stat().st_size)
         whole, part = whole + size, part + min(size, _SAMPLE_BYTES)
     return whole / max(part, 1.0)
 

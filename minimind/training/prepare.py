@@ -13,7 +13,7 @@ import torch
 from minimind import __version__
 from minimind.config import MODEL_PRESETS, PRESET_TOKENIZERS, ModelConfig, TrainConfig
 from minimind.data import packing, shards
-from minimind.data.catalogue import EMBEDDED
+from minimind.data.catalogue import GENERATED
 from minimind.data.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 from minimind.errors import UserError
 from minimind.events import Text
@@ -133,7 +133,7 @@ def _metadata(config: TrainConfig) -> dict[str, Any]:
         "model": config.model,
         "objective": config.objective,
         "data": list(config.data),
-        "data_megabytes": config.data_megabytes if EMBEDDED in config.data else None,
+        "data_megabytes": config.data_megabytes if set(GENERATED) & set(config.data) else None,
         "seed": config.seed,
         "versions": {"minimind-tui": __version__, "torch": str(torch.__version__)},
     }

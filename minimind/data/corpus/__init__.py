@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from minimind.data.corpus import descriptions, dialogues, preferences, stories
+from minimind.data.corpus import descriptions, dialogues, preferences, stories, tool_tasks
 from minimind.data.corpus.world import Choice, Split
 from minimind.events import Language
 
 __all__ = [
     "FIXED_PROMPTS",
     "FIXED_QUESTIONS",
+    "TOOL_QUESTIONS",
     "VERSION",
     "Kind",
     "Split",
@@ -27,14 +28,17 @@ __all__ = [
     "pretrain_documents",
     "records",
     "texts",
+    "tool_dialogue",
     "write_jsonl",
 ]
 
 # Raised whenever a change makes any document differ: caches and recorded results name it.
 VERSION = 1
 
-Kind = Literal["pretrain", "sft", "dpo"]
+Kind = Literal["pretrain", "sft", "dpo", "tools"]
 Turn = dict[str, str]
+_TOOL_SHARE = 0.65
+"""Share of the `tool_dialogue`s in which a tool is called; the others keep what the model can do by itself."""
 
 FIXED_PROMPTS: tuple[str, ...] = (
     "Once there was a rabbit named Pip.",
@@ -51,6 +55,14 @@ FIXED_QUESTIONS: tuple[str, ...] = (
     "一个温暖的下午，小刚和小云在湖边。小云饿了，可是没有东西吃。小刚有五个苹果，分给小云两个。小刚自己还剩三个苹果。\n谁饿了？",
     "3 + 4 = ?",
     "Hello!",
+)
+TOOL_QUESTIONS: tuple[str, ...] = (
+    "What is 347 + 1589?",
+    "412乘37等于多少？",
+    'How many letters are in "elephant"?',
+    "“小松鼠”倒过来怎么写？",
+    "3 + 4 = ?",
+    "你是谁？",
 )
 
 
@@ -97,11 +109,28 @@ def preference(index: int, *, seed: int = 0, split: Split = "train") -> dict[str
     return {"chosen": _turns([exchange]), "rejected": _turns([exchange._replace(answer=bad)])}
 
 
+def tool_dialogue(index: int, *, seed: int = 0, split: Split = "train") -> dict[str, Any]:
+    """Conversation number `index` of those that teach to call tools, in MiniMind's format (see `tool_tasks`).
+
+    About a third of them are ordinary ones without a call. With ``gt``, what each right answer holds.
+    """
+    choice = Choice("tools", index, seed, split)
+    if not choice.chance(_TOOL_SHARE):
+        return {**dialogue(index, seed=seed, split=split), "gt": []}
+    task = tool_tasks.tool_task(choice)
+    return {"conversations": tool_tasks.solved(tool_tasks.messages(choice, task), task), "gt": list(task.truths)}
+
+
 def _text_record(index: int, *, seed: int = 0, split: Split = "train") -> dict[str, str]:
     return {"text": pretrain_document(index, seed=seed, split=split)}
 
 
-_RECORDS: dict[Kind, Callable[..., Mapping[str, Any]]] = {"pretrain": _text_record, "sft": dialogue, "dpo": preference}
+_RECORDS: dict[Kind, Callable[..., Mapping[str, Any]]] = {
+    "pretrain": _text_record,
+    "sft": dialogue,
+    "dpo": preference,
+    "tools": tool_dialogue,
+}
 
 
 def records(kind: Kind, *, seed: int = 0, split: Split = "train") -> Iterator[Mapping[str, Any]]:

@@ -33,7 +33,7 @@ def test_the_list_names_every_data_set_and_what_is_here(home: Path) -> None:
     paths.data().mkdir(parents=True)
     (paths.data() / "dpo.jsonl").write_text("{}\n", encoding="utf-8")
     listed = {row["name"]: row["here"] for row in run("data", "list", as_json=True)}
-    assert {name for name, here in listed.items() if here} == {"embedded", "dpo"}
+    assert {name for name, here in listed.items() if here} == {"embedded", "embedded-tools", "dpo"}
     assert len(listed) == len(catalogue.CATALOGUE)
     assert "pretrain_t2t_mini" in run("data", "list")
     assert "偏好对" in run("data", "list", language="zh")
