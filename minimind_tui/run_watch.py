@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minimind.config import TrainConfig
-from minimind.events import Alert, Mark, Note, Progress, Sample, Scalars
+from minimind.events import Alert, Band, Level, Mark, Note, Progress, Sample, Scalars, Table
 from minimind.training.run_files import EVENTS
 from minimind.training.runs import CheckpointFile, RunStatus, RunView, TimedEvent
 
@@ -38,6 +38,9 @@ class RunSnapshot:
     latest: Mapping[str, float]
     curves: Curves | None
     points: tuple[tuple[str, float, float], ...]
+    levels: tuple[Level, ...]
+    bands: tuple[Band, ...]
+    tables: tuple[Table, ...]
     samples: tuple[Sample, ...]
     alerts: tuple[Alert, ...]
     notes: tuple[Note, ...]
@@ -101,6 +104,9 @@ class RunWatch:
             latest=dict(view.latest),
             curves={name: (list(s.x), list(s.y)) for name, s in view.series.items()} if anew else None,
             points=() if anew or loading is not None else _points(events),
+            levels=tuple(view.levels.values()),
+            bands=tuple(view.bands.values()),
+            tables=tuple(view.tables.values()),
             samples=tuple(view.samples),
             alerts=tuple(view.alerts),
             notes=tuple(view.notes),

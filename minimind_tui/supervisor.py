@@ -18,7 +18,7 @@ from minimind.errors import UserError
 from minimind.training import launch
 from minimind.training.recommend import recommended_config
 from minimind.training.run_files import EVENTS
-from minimind.training.runs import Glance, RunStatus, RunView, create_run, delete_run, list_runs, request
+from minimind.training.runs import Glance, RunStatus, RunView, create_run, delete_run, list_runs, read_control, request
 from minimind.training.tail import Tail
 
 _SLICE = 256 << 10
@@ -232,6 +232,16 @@ def unpause(directory: Path) -> None:
 def save(directory: Path) -> None:
     """Ask a run for a checkpoint now. Raises UserError."""
     request(directory, save=True)
+
+
+def learning_rate(directory: Path) -> float | None:
+    """The peak of the learning rate that a run was asked to go on with; None where nobody asked."""
+    return read_control(directory).learning_rate
+
+
+def set_learning_rate(directory: Path, rate: float) -> None:
+    """Ask a run to go on with another peak of its learning rate. Raises UserError."""
+    request(directory, learning_rate=rate)
 
 
 def stop(directory: Path, *, force: bool = False) -> None:

@@ -6,11 +6,11 @@ import re
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from minimind.config import TrainConfig
 from minimind.errors import UserError
-from minimind.events import Alert, Event, Heatmap, Mark, Note, Progress, Sample, Scalars, Table, Text
+from minimind.events import Alert, Band, Event, Heatmap, Level, Mark, Note, Progress, Sample, Scalars, Table, Text
 from minimind.safe_text import clean_line
 from minimind.training.run_events import TimedEvent, parse_record
 from minimind.training.run_files import CHECKPOINTS, EVENTS, RUN, exists, finite_number, read_json
@@ -23,7 +23,10 @@ FORMAT = 1
 
 _KEPT = 2_000
 _SERIES_LIMIT = 200
+_NAMES_LIMIT = 200
 _GLANCE_BYTES = 64 << 10
+_Name = TypeVar("_Name", str, tuple[str, str])
+_Kept = TypeVar("_Kept")
 _CHECKPOINT_NAME = re.compile(r"step-(\d{1,12})")
 
 
@@ -53,6 +56,8 @@ class RunView:
     latest        the last value of each series
     samples, alerts, marks, notes   the newest 2,000 of each, oldest first
     heatmaps, tables                the latest of each name
+    levels, bands                   the latest of each (chart, name)
+    clock         the seconds the run had worked when it recorded a step
     progress, step                  how far it is
     bad_records, unknown_records    lines that are no JSON objects; objects that are no events of this version
     generation    grows when curves were cut back (the run restarted from a checkpoint, or its file was exchanged):
@@ -190,6 +195,9 @@ class RunView:
         self.notes: deque[Note] = deque(maxlen=_KEPT)
         self.heatmaps: dict[str, Heatmap] = {}
         self.tables: dict[str, Table] = {}
+        self.levels: dict[tuple[str, str], Level] = {}
+        self.bands: dict[tuple[str, str], Band] = {}
+        self.clock = Series()
         self.progress: Progress | None = None
         self.step = 0
         self._seconds = 0.0
@@ -212,6 +220,8 @@ class RunView:
 
     def _take_scalars(self, event: Scalars) -> None:
         if event.axis == "step":
+            if event.x != self.step:
+                self.clock.append(event.x, self.elapsed)
             self.step = int(event.x)
         for name, value in event.values.items():
             series = self.series.get(name)
@@ -237,13 +247,18 @@ class RunView:
             case Note():
                 self.notes.append(event)
             case Heatmap():
-                self.heatmaps[event.name] = event
+                _keep(self.heatmaps, event.name, event)
             case Table():
-                self.tables[event.name] = event
+                _keep(self.tables, event.name, event)
+            case Level():
+                _keep(self.levels, (event.chart, event.name), event)
+            case Band():
+                _keep(self.bands, (event.chart, event.name), event)
 
     def _go_back(self, step: int) -> None:
         """Forget what lies beyond `step`: the run went back to a checkpoint and will say it anew."""
         cut = False
+        self.clock.forget_after(step)
         for name, series in list(self.series.items()):
             if series.axis != "step" or not series.x or series.x[-1] <= step:
                 continue
@@ -258,6 +273,12 @@ class RunView:
             self.generation += 1
             self.samples = deque(kept, maxlen=_KEPT)
         self.progress = None
+
+
+def _keep(known: dict[_Name, _Kept], name: _Name, event: _Kept) -> None:
+    """Let `event` take the place of the one before; of too many names the later ones are left out."""
+    if name in known or len(known) < _NAMES_LIMIT:
+        known[name] = event
 
 
 def _read_request(directory: Path) -> dict[str, Any]:

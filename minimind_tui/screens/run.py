@@ -19,23 +19,27 @@ from minimind.errors import UserError
 from minimind.figures import number, rough_duration, size
 from minimind.safe_text import clean_line
 from minimind_tui import supervisor
+from minimind_tui.metrics import main_group
 from minimind_tui.run_watch import RunSnapshot, RunWatch
+from minimind_tui.screens.rate_dialog import RateDialog
 from minimind_tui.screens.run_actions import STATE_MARKS, RunActions, Target
 from minimind_tui.widgets.line import Line
 from minimind_tui.widgets.list_table import Column, ListTable, TableRow
+from minimind_tui.widgets.loss_chart import LossChart
+from minimind_tui.widgets.metric_charts import MetricCharts
 from minimind_tui.widgets.pane_bar import PaneBar
-from minimind_tui.widgets.run_charts import DetailCharts, LossChart
 from minimind_tui.widgets.run_facts import RunFacts
 from minimind_tui.widgets.run_log import RunLog
 from minimind_tui.widgets.run_outcome import RunOutcome
 from minimind_tui.widgets.samples_pane import SamplesPane
+from minimind_tui.widgets.tables_pane import TablesPane
 
 POLL_SECONDS = 0.5
 REMOTE_POLL_SECONDS = 1.0
-WIDE, TALL = 120, 32
+WIDE, TALL = 120, 40
 """From this size on all panes are shown at once."""
 
-PANES = ("loss", "samples", "details", "checkpoints", "log")
+PANES = ("loss", "samples", "metrics", "tables", "checkpoints", "log")
 CHECKPOINT_COLUMNS = (
     Column("run.column.step", 10, right=True),
     Column("run.column.held_out", 10, right=True),
@@ -48,20 +52,18 @@ class RunScreen(RunActions):
     """The screen of the run in `directory`. Raises UserError where that is no run."""
 
     DEFAULT_CSS = """
-    RunScreen #panes { height: 1fr; }
+    RunScreen #panes { height: 1fr; layout: horizontal; }
+    RunScreen .side { width: 1fr; height: 1fr; display: none; }
     RunScreen .pane { height: 1fr; width: 1fr; display: none; }
-    RunScreen .pane.-current { display: block; }
-    RunScreen.-wide #panes {
-        layout: grid; grid-size: 2 6; grid-columns: 3fr 2fr; grid-gutter: 0 1;
-    }
+    RunScreen .pane.-current, RunScreen .side.-current { display: block; }
+    RunScreen.-wide .side { display: block; }
+    RunScreen.-wide .pane { display: block; }
+    RunScreen.-wide .pane.-absent { display: none; }
+    RunScreen.-wide #left { width: 3fr; margin: 0 1 0 0; }
+    RunScreen.-wide #right { width: 2fr; }
     RunScreen.-wide PaneBar { display: none; }
     RunScreen.-wide RunFacts { height: 2; }
-    RunScreen.-wide .pane { display: block; }
-    RunScreen.-wide #loss { row-span: 3; }
-    RunScreen.-wide #samples { row-span: 3; }
-    RunScreen.-wide #details { row-span: 3; }
-    RunScreen.-wide #checkpoints { row-span: 1; }
-    RunScreen.-wide #log { row-span: 2; }
+    RunScreen.-wide #samples, RunScreen.-wide #tables { height: 2fr; }
     RunScreen #checkpoints-none { padding: 0 1; color: $text-muted; height: auto; display: none; }
     RunScreen #checkpoints.-empty #checkpoints-none { display: block; }
     RunScreen #checkpoints.-empty ListTable { display: none; }
@@ -72,7 +74,9 @@ class RunScreen(RunActions):
         Binding("f", "fine_tune", "run.key.fine_tune"),
         Binding("tab", "next_pane(1)", "run.key.next_pane"),
         Binding("shift+tab", "next_pane(-1)", "run.key.previous_pane", show=False),
-        Binding("l", "pane('log')", "run.key.log"),
+        Binding("l", "pane('log')", "run.key.log", show=False),
+        Binding("a", "rate", "run.key.rate", show=False),
+        Binding("z", "zoom", "run.key.zoom", show=False),
         Binding("left_square_bracket", "sample(-1)", "run.key.older", show=False),
         Binding("right_square_bracket", "sample(1)", "run.key.newer", show=False),
         Binding("y", "log_axis", "run.key.log_axis", show=False),
@@ -87,20 +91,26 @@ class RunScreen(RunActions):
         self._pane = PANES[0]
         self._keys: tuple[object, ...] = ()
         self._losses: dict[float, float] = {}
+        self._anew = True
+        self._marks: tuple[object, ...] = ()
+        self._zoomed = False
 
     def compose_body(self) -> ComposeResult:
         """Facts, the outcome of a run that ended, and the panes."""
         yield RunFacts(id="facts")
         yield RunOutcome()
-        yield PaneBar(PANES, "run.pane")
+        yield PaneBar(tuple(pane for pane in PANES if pane != "tables"), "run.pane")
         with Container(id="panes"):
-            yield LossChart(self._watch.config.model, id="loss", classes="pane")
-            yield SamplesPane(dialogue=self._watch.config.objective != "pretrain", id="samples", classes="pane")
-            yield DetailCharts(id="details", classes="pane")
-            with Container(id="checkpoints", classes="pane"):
-                yield ListTable(CHECKPOINT_COLUMNS, id="checkpoint-table")
-                yield Line(id="checkpoints-none")
-            yield RunLog(id="log", classes="pane")
+            with Container(id="left", classes="side"):
+                yield LossChart(self._watch.config, id="loss", classes="pane")
+                yield MetricCharts(id="metrics", classes="pane")
+            with Container(id="right", classes="side"):
+                yield SamplesPane(dialogue=self._watch.config.objective != "pretrain", id="samples", classes="pane")
+                yield TablesPane(id="tables", classes="pane -absent")
+                with Container(id="checkpoints", classes="pane"):
+                    yield ListTable(CHECKPOINT_COLUMNS, id="checkpoint-table")
+                    yield Line(id="checkpoints-none")
+                yield RunLog(id="log", classes="pane")
 
     def title_text(self) -> str:
         """The run's id, and its name if it has one."""
@@ -134,17 +144,17 @@ class RunScreen(RunActions):
     @work(group="follow", exclusive=True)
     async def _follow(self) -> None:
         pause = REMOTE_POLL_SECONDS if self.app.remote else POLL_SECONDS
-        anew = True
+        self._anew = True
         while not self._gone:
             try:
-                snapshot = await asyncio.to_thread(self._watch.poll, anew)
+                snapshot = await asyncio.to_thread(self._watch.poll, self._anew)
             except OSError:
                 self._gone = True
                 with suppress(NoMatches):
                     self.query_one(RunOutcome).set_gone()
                     self.refresh_bindings()
                 return
-            anew = False
+            self._anew = False
             with suppress(NoMatches):  # a screen that is being taken down has lost parts of itself
                 self._show(snapshot)
             await asyncio.sleep(0.01 if snapshot.loading is not None else pause)
@@ -153,9 +163,9 @@ class RunScreen(RunActions):
         self._snapshot = snapshot
         state = snapshot.status.state
         self.query_one(RunFacts).set(snapshot, self.state_name(snapshot.status), STATE_MARKS[state][2])
-        self.query_one(LossChart).take(snapshot.curves, snapshot.points)
-        self.query_one(DetailCharts).take(snapshot.curves, snapshot.points)
+        self._draw(snapshot)
         self.query_one(SamplesPane).set_samples(snapshot.samples)
+        self._tables(snapshot)
         self._held_out(snapshot)
         self.query_one(RunOutcome).set(snapshot, best=self._best(), can_fine_tune=self._can_fine_tune())
         self._checkpoints(snapshot)
@@ -164,6 +174,27 @@ class RunScreen(RunActions):
         if keys != self._keys:
             self._keys = keys
             self.refresh_bindings()
+
+    def _draw(self, snapshot: RunSnapshot) -> None:
+        """The curves, and the lines and spreads under them."""
+        chart, details = self.query_one(LossChart), self.query_one(MetricCharts)
+        chart.take(snapshot)
+        details.take(snapshot.curves, snapshot.points, chart.group)
+        # The first reward of a run that was opened before it began: what is drawn in the middle changes.
+        self._anew = snapshot.loading is None and chart.group != main_group(snapshot.latest)
+        marks = (chart.group, snapshot.levels, snapshot.bands)
+        if marks != self._marks:
+            self._marks = marks
+            chart.set_marks(snapshot.levels, snapshot.bands)
+            details.set_marks(snapshot.levels, snapshot.bands)
+
+    def _tables(self, snapshot: RunSnapshot) -> None:
+        """A pane of its own for tables, where there are any."""
+        pane = self.query_one(TablesPane)
+        pane.set_tables(snapshot.tables)
+        if pane.has_class("-absent") == bool(snapshot.tables):
+            pane.set_class(not snapshot.tables, "-absent")
+            self.query_one(PaneBar).set_names(self._offered())
 
     def _held_out(self, snapshot: RunSnapshot) -> None:
         """Keep the held-out losses by step."""
@@ -204,7 +235,7 @@ class RunScreen(RunActions):
 
     def _arrange(self, width: int, height: int) -> None:
         """All panes at once where there is room, else one at a time."""
-        self.set_class(width >= WIDE and height >= TALL, "-wide")
+        self.set_class(width >= WIDE and height >= TALL and not self._zoomed, "-wide")
 
     @on(PaneBar.Picked)
     def _pane_picked(self, event: PaneBar.Picked) -> None:
@@ -216,14 +247,28 @@ class RunScreen(RunActions):
         self.query_one(PaneBar).show(name)
         for pane in PANES:
             self.query_one(f"#{pane}").set_class(pane == name, "-current")
+        for side in self.query(".side"):
+            side.set_class(bool(side.query(".pane.-current")), "-current")
         found = self.query_one(f"#{name}")
         target = found if found.can_focus else next(iter(w for w in found.query("*") if w.can_focus), None)
         if target is not None:
             self.call_after_refresh(target.focus)
 
+    def _offered(self) -> tuple[str, ...]:
+        """The panes with something in them."""
+        return tuple(pane for pane in PANES if not self.query_one(f"#{pane}").has_class("-absent"))
+
     def action_next_pane(self, step: int) -> None:
         """Go to the next pane, or to the one before."""
-        self.action_pane(PANES[(PANES.index(self._pane) + step) % len(PANES)])
+        panes = self._offered()
+        self.action_pane(panes[(panes.index(self._pane) + step) % len(panes)])
+
+    def action_zoom(self) -> None:
+        """The pane with the focus alone, or all again."""
+        focused = next((pane for pane in PANES if self.query_one(f"#{pane}").has_focus_within), self._pane)
+        self._zoomed = not self._zoomed
+        self._arrange(*self.app.size)
+        self.action_pane(focused)
 
     def action_sample(self, step: int) -> None:
         """Older or newer samples."""
@@ -237,7 +282,7 @@ class RunScreen(RunActions):
         """Averaged curves, or as measured."""
         chart = self.query_one(LossChart)
         chart.action_toggle_smooth()
-        self.query_one(DetailCharts).smooth(chart.smoothed)
+        self.query_one(MetricCharts).smooth(chart.smoothed)
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
@@ -260,7 +305,7 @@ class RunScreen(RunActions):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what the run's state allows has a key."""
-        if action == "save":
+        if action in ("save", "rate"):
             target = self.target()
             return target is not None and target.status.state in ("running", "paused")
         if action == "fine_tune":
@@ -292,6 +337,17 @@ class RunScreen(RunActions):
         target = self.target()
         if target is not None and await self.ask(supervisor.save, target.directory):
             self.confide("saving", target)
+
+    @work(group="ask", exclusive=True)
+    async def action_rate(self) -> None:
+        """Another learning rate from the next step on."""
+        target = self.target()
+        if target is None:
+            return
+        wished = await asyncio.to_thread(supervisor.learning_rate, target.directory)
+        rate = await self.app.push_screen_wait(RateDialog(wished or self._watch.config.learning_rate))
+        if rate is not None and await self.ask(supervisor.set_learning_rate, target.directory, rate):
+            self.confide("rate", target, rate=f"{rate:g}")
 
     async def action_chat(self) -> None:
         """Talk to a checkpoint."""

@@ -35,6 +35,11 @@ class PaneBar(Painted):
         self._names, self._prefix = tuple(names), prefix
         self.current = self._names[0]
 
+    def set_names(self, names: Sequence[str]) -> None:
+        """Offer these panes, the current one among them."""
+        self._names = tuple(names)
+        self.schedule()
+
     def show(self, name: str) -> None:
         """Mark `name` as the current one."""
         self.current = name

@@ -9,14 +9,15 @@ import pytest
 
 from minimind.config import TrainConfig
 from minimind.errors import UserError
-from minimind.events import Alert, Language, Mark, Sample, Text
+from minimind.events import Alert, Band, Language, Level, Mark, Sample, Scalars, Table, Text
 from minimind.training.runs import Recorder, read_control
 from minimind_tui import supervisor
 from minimind_tui.app import MiniMindApp
 from minimind_tui.screens.run import RunScreen
 from minimind_tui.widgets.line_chart import LineChart
-from minimind_tui.widgets.run_charts import LossChart
-from tests.tui.driving import text_of, until, until_shown
+from minimind_tui.widgets.loss_chart import LossChart
+from minimind_tui.widgets.metric_charts import MetricCharts
+from tests.tui.driving import text_of, until, until_shown, until_told
 from tests.tui.fake_runs import alive, hostile_run, make_checkpoint, make_run, scalars
 
 RUNNING = {"en": ("running", "60 %", "left", "held-out"), "zh": ("运行中", "60 %", "还需", "留出集")}
@@ -257,3 +258,74 @@ async def test_keys_of_the_charts() -> None:
         assert all(chart.smoothed for chart in app.screen.query(LineChart))
         make_checkpoint(directory, 60)
         await until_shown(pilot, "60       1.300")
+
+
+@pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (160, 50))])
+async def test_whatever_a_method_records_is_drawn(language: Language, size: tuple[int, int]) -> None:
+    directory = make_run(steps=20)
+    app = MiniMindApp(language=language)
+    with alive(directory), Recorder(directory) as recorder:
+        async with app.run_test(size=size) as pilot:
+            await app.show_run(directory)
+            await until_shown(pilot, "Loss  ━" if language == "en" else "损失  ━")
+            for step in range(21, 41):
+                values = {"loss": 0.1, "reward": step / 40, "reward_format": 0.5, "kl": 0.02, "oddity": float(step)}
+                recorder.record(Scalars(step, values))
+            recorder.record(Level("reward", "chance", 0.25))
+            recorder.record(Band("kl", "kl", (21.0, 40.0), (0.0, 0.0), (0.04, 0.04)))
+            recorder.record(Table("episodes", (Text("question", "问题"),), (("1 + 1",),), Text("Episodes", "回合")))
+            # What is learned is the reward now, and the loss one metric among others.
+            main = app.screen.query_one(LossChart)
+            await until(pilot, lambda: main.group == "rewards" and "reward_format" in main._series)
+            await until(pilot, lambda: "chance" in main._references)
+            charts = app.screen.query_one(MetricCharts)
+            assert charts.groups == ("loss", "kl", "rate", "gradient", "speed", "memory", "other")
+            assert "kl" in charts._charts["kl"]._bands
+            if size[0] == 80:
+                await pilot.press("tab", "tab")
+                await until_shown(pilot, "KL divergence", "Charts 1 of 2")
+                assert "Other figures" not in text_of(app)
+                await pilot.press("pagedown")
+                await until_shown(pilot, "Other figures  ━ oddity 40")
+                await pilot.press("enter")
+                await until(pilot, lambda: app.focused is not None and app.focused.size.height > 10)
+                await pilot.press("enter", "tab")
+                await until_shown(pilot, "Episodes", "1 + 1")
+            else:
+                await until_shown(pilot, "KL 散度", "其他数据", "问题", "1 + 1", "chance 0.25")
+
+
+async def test_another_learning_rate_is_asked_of_a_live_run() -> None:
+    directory = make_run(steps=60)
+    app = MiniMindApp(language="en")
+    with alive(directory):
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            await app.show_run(directory)
+            await until_shown(pilot, "running")
+            await pilot.press("a")
+            await until_shown(pilot, "Now its peak is 0.003")
+            await pilot.press("x", "enter")
+            await until_shown(pilot, "learning_rate = 'x' is not allowed", "Double")
+            await pilot.press("backspace", *"0.003", "down", "enter")
+            await until(pilot, lambda: read_control(directory).learning_rate == 0.0015)
+            await until_told(pilot, "peak rate of 0.0015")
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "lost")
+        await pilot.press("a")
+        await pilot.pause()
+        assert isinstance(app.screen, RunScreen)
+
+
+async def test_one_pane_can_have_all_the_room() -> None:
+    directory = make_run(steps=60, log="hello from the trainer\n")
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(160, 50)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "hello from the trainer", "Loss  ━")
+        await pilot.press("l", "z")
+        await until(pilot, lambda: "Loss  ━" not in text_of(app))
+        assert "hello from the trainer" in text_of(app)
+        await pilot.press("z")
+        await until_shown(pilot, "hello from the trainer", "Loss  ━")
