@@ -22,7 +22,7 @@ from minimind.declaration import (
     setting,
 )
 from minimind.errors import UserError
-from minimind.train_config import OBJECTIVES, TRAIN_PRESETS, TrainConfig, train_preset
+from minimind.train_config import OBJECTIVES, TRAIN_PRESETS, TrainConfig, released_recipe, train_preset
 
 __all__ = [
     "MINIMIND2",
@@ -43,6 +43,7 @@ __all__ = [
     "model_preset",
     "parse_value",
     "read_settings",
+    "released_recipe",
     "setting",
     "train_preset",
 ]

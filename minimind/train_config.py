@@ -15,6 +15,8 @@ OBJECTIVES = (
     "sft",
 )
 """The training methods, each a file of that name in ``minimind/training/objectives``."""
+RECIPES = ("default", "released")
+"""Where settings come from that a person does not name: TRAIN_PRESETS, or RELEASED."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +53,67 @@ class DataSettings(Config):
 class OptimizerSettings(Config):
     """How gradients become new weights."""
 
+    recipe: str = setting(
+        "default",
+        "where unnamed settings come from: what measured best here, or MiniMind's released scripts",
+        "未指定的设置取自哪里：本项目实测最好的，或 MiniMind 发布脚本的",
+        choices=RECIPES,
+    )
+    optimizer: str = setting(
+        "adamw",
+        "AdamW for everything, or Muon for the matrices and AdamW for the rest",
+        "全部用 AdamW，或矩阵用 Muon、其余用 AdamW",
+        choices=("adamw", "muon"),
+    )
     learning_rate: float = setting(3e-3, "peak learning rate", "学习率峰值", low=0.0, high=10.0)
     minimum_learning_rate: float = setting(
         0.1, "final learning rate as a share of the peak", "末尾学习率占峰值的比例", low=0.0, high=1.0
     )
     warmup: float = setting(0.03, "share of the steps spent warming up", "预热步数占比", low=0.0, high=0.9)
+    schedule: str = setting(
+        "cosine",
+        "how the learning rate falls (wsd: stays, and falls at the end)",
+        "学习率如何下降（wsd：保持不变，末段才降）",
+        choices=("cosine", "linear", "wsd", "constant"),
+    )
+    decay: float = setting(
+        0.2, "share of the steps in which wsd falls", "wsd 末段下降的步数占比", low=0.0, high=1.0, advanced=True
+    )
+    embedding_rate: float = setting(
+        1.0,
+        "learning rate of the embeddings, in learning rates",
+        "词嵌入的学习率（学习率的倍数）",
+        low=0.0,
+        high=1000.0,
+        advanced=True,
+    )
     weight_decay: float = setting(
         0.1, "weight decay of matrices", "矩阵参数的权重衰减", low=0.0, high=10.0, advanced=True
     )
+    decay_all: bool = setting(
+        False,
+        "embeddings and norms decay too (PyTorch's default)",
+        "词嵌入与归一化参数也衰减（PyTorch 的默认做法）",
+        advanced=True,
+    )
     beta1: float = setting(0.9, "AdamW beta 1", "AdamW 的 beta1", low=0.0, high=0.9999, advanced=True)
     beta2: float = setting(0.95, "AdamW beta 2", "AdamW 的 beta2", low=0.0, high=0.99999, advanced=True)
+    momentum: float = setting(0.95, "Muon's momentum", "Muon 的动量", low=0.0, high=0.9999, advanced=True)
     clip: float = setting(1.0, "largest gradient norm", "梯度范数上限", low=1e-9, high=1e9, advanced=True)
+    zero_output: bool = setting(
+        False,
+        "a new model begins with output projections of zero: each block adds nothing at first",
+        "新模型的输出投影从零开始：每一层起初不改变残差流",
+        advanced=True,
+    )
+    embedding_scale: float = setting(
+        0.02,
+        "standard deviation of a new model's embeddings",
+        "新模型词嵌入的标准差",
+        low=1e-6,
+        high=10.0,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +184,38 @@ TRAIN_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
 """The settings of TrainConfig that differ from its defaults for a preset and an objective, found by measurement."""
 
 
+_RELEASED_OPTIMIZER: dict[str, Any] = {
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "minimum_learning_rate": 0.1,
+    "warmup": 0.0,
+    "weight_decay": 0.01,
+    "decay_all": True,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "clip": 1.0,
+    "zero_output": False,
+    "embedding_scale": 0.02,
+    "embedding_rate": 1.0,
+}
+RELEASED: dict[str, dict[str, Any]] = {
+    "pretrain": {
+        "epochs": 2.0,
+        "batch_size": 32,
+        "accumulation_steps": 8,
+        "learning_rate": 5e-4,
+        "sequence_length": 340,
+    },
+    "sft": {"epochs": 2.0, "batch_size": 16, "learning_rate": 1e-5, "sequence_length": 768},
+}
+"""What the released MiniMind-3 scripts set for a method, whatever the model."""
+
+
 def train_preset(model: str, objective: str) -> dict[str, Any]:
     """Recommended TrainConfig values for a model preset and an objective (empty where none were measured)."""
     return dict(TRAIN_PRESETS.get((model, objective), {}))
+
+
+def released_recipe(objective: str) -> dict[str, Any]:
+    """The values of MiniMind's own scripts for an objective; only the optimiser's where it is not in RELEASED."""
+    return _RELEASED_OPTIMIZER | RELEASED.get(objective, {})

@@ -1,49 +1,36 @@
-"""From gradients to new weights: which parameters decay, how the learning rate moves, and float32 master weights."""
+"""From gradients to new weights: which optimiser and decay each parameter has, and float32 master weights."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from minimind.config import TrainConfig
 from minimind.model.transformer import MiniMind
+from minimind.training.muon import MOMENTUM, Muon, for_matrices, is_embedding
 
 
-def learning_rate_share(step: int, steps: int, warmup: float, minimum: float) -> float:
-    """The learning rate of update `step` (0 … steps-1) as a share of its peak, in [minimum, 1].
-
-    Rises linearly over the first `warmup` share of the steps, then falls along half a cosine to `minimum`, which the
-    last step reaches. A pure function of the step, so that a resumed run needs no stored scheduler.
-    Loshchilov and Hutter 2017, "SGDR", equation 5 (without restarts).
-    """
-    rising = round(warmup * steps)
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    progress = (step - rising) / max(steps - 1 - rising, 1)
-    return minimum + (1 - minimum) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-
-def decay_groups(parameters: Mapping[str, Tensor], weight_decay: float) -> list[dict[str, object]]:
-    """Two optimiser groups: matrices, which decay, and embeddings, norms and other vectors, which do not.
+def decay_groups(parameters: Mapping[str, Tensor], weight_decay: float, *, every: bool = False) -> list[dict[str, Any]]:
+    """Optimiser groups: matrices, which decay, embeddings and vectors (norms), which do not unless `every` is true.
 
     Decay pulls a weight towards zero. That is a prior for a matrix; for a norm's scale it only fights the data, and a
     rare token's embedding would shrink each step it does not occur in.
     """
-    decayed = [p for name, p in parameters.items() if p.dim() >= 2 and not _is_embedding(name)]
-    kept = [p for name, p in parameters.items() if p.dim() < 2 or _is_embedding(name)]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-
-
-def _is_embedding(name: str) -> bool:
-    return "embed_tokens" in name or "lm_head" in name
+    kept = weight_decay if every else 0.0
+    groups: dict[str, list[Tensor]] = {"matrices": [], "embeddings": [], "vectors": []}
+    for name, parameter in parameters.items():
+        kind = "embeddings" if is_embedding(name) else "matrices" if parameter.dim() >= 2 else "vectors"
+        groups[kind].append(parameter)
+    decays = {"matrices": weight_decay, "embeddings": kept, "vectors": kept}
+    return [{"params": found, "weight_decay": decays[kind], "kind": kind} for kind, found in groups.items()]
 
 
 class Optimizer:
-    """AdamW on float32 master weights of a model that may compute in bfloat16.
+    """AdamW, or Muon and AdamW, on float32 master weights of a model that may compute in bfloat16.
 
     In bfloat16 a weight has 8 significant bits: an update below 1/256 of it would be rounded away. So the updates are
     added to the float32 model, and a working copy, whose weights are roundings of those, computes the gradients. Where
@@ -71,11 +58,30 @@ class Optimizer:
         self.extra = dict(extra or {})
         self._masters = {name: item for name, item in model.named_parameters() if item.requires_grad} | self.extra
         self._parameters = {name: item for name, item in self.working.named_parameters() if item.requires_grad}
+        self._rates = {"embeddings": config.embedding_rate}
+        inside = {name: master for name, master in self._masters.items() if name not in self.extra}
+        names = for_matrices(inside) if config.optimizer == "muon" else []
+        self.muon = self._muon(names, config, dtype) if names else None
         self.adamw = torch.optim.AdamW(
-            decay_groups(self._masters, config.weight_decay),
+            decay_groups(
+                {name: master for name, master in self._masters.items() if name not in names},
+                config.weight_decay,
+                every=config.decay_all,
+            ),
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
             fused=self._fused(),
+        )
+        self._parts: list[torch.optim.Optimizer] = [self.adamw] if self.muon is None else [self.adamw, self.muon]
+
+    def _muon(self, names: list[str], config: TrainConfig, dtype: torch.dtype) -> Muon:
+        """Muon for the parameters of these names; it iterates in bfloat16 where the model computes in it."""
+        return Muon(
+            [self._masters[name] for name in names],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+            dtype=dtype if dtype == torch.bfloat16 else torch.float32,
         )
 
     def _fused(self) -> bool:
@@ -105,10 +111,11 @@ class Optimizer:
         return float(nn.utils.clip_grad_norm_(self._masters.values(), self.clip))
 
     def step(self, share: float) -> None:
-        """One AdamW update at `share` of the peak learning rate."""
-        for group in self.adamw.param_groups:
-            group["lr"] = self.peak * share
-        self.adamw.step()
+        """One update at `share` of the peak learning rate."""
+        for part in self._parts:
+            for group in part.param_groups:
+                group["lr"] = self.peak * share * self._rates.get(group.get("kind", ""), 1.0)
+            part.step()
         self.publish()
 
     def discard(self) -> None:
@@ -128,7 +135,7 @@ class Optimizer:
         return all(bool(torch.isfinite(master).all()) for master in self._masters.values())
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """AdamW's moments and step counts as ``<parameter>|<what>`` → tensor; what a resumed run needs."""
+        """The optimisers' moments and step counts as ``<parameter>|<what>`` → tensor; what a resumed run needs."""
         return {f"{name}|{what}": value for name, what, value in self._moments()}
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
@@ -137,7 +144,8 @@ class Optimizer:
             name, _, what = key.rpartition("|")
             master = self._masters[name]
             stays = what == "step" and not self._fused()  # the unfused one counts in main memory
-            self.adamw.state[master][what] = value if stays else value.to(master.device)
+            part = self.muon if self.muon is not None and what == MOMENTUM else self.adamw
+            part.state[master][what] = value if stays else value.to(master.device)
 
     @torch.no_grad()
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
@@ -150,5 +158,6 @@ class Optimizer:
 
     def _moments(self) -> Iterator[tuple[str, str, Tensor]]:
         for name, master in self._masters.items():
-            for what, value in self.adamw.state.get(master, {}).items():
-                yield name, what, value
+            for part in self._parts:
+                for what, value in part.state.get(master, {}).items():
+                    yield name, what, value

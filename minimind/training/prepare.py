@@ -21,6 +21,7 @@ from minimind.interop.opening import open_any
 from minimind.model.locate import locate_model
 from minimind.model.transformer import MiniMind
 from minimind.training.acceleration import Precision, Tell, choose_precision
+from minimind.training.initial import set_initial_weights
 from minimind.training.job import Job
 from minimind.training.objective import find_objective
 from minimind.training.state import Surroundings
@@ -124,7 +125,9 @@ def _fresh(config: TrainConfig) -> tuple[MiniMind, Tokenizer, dict[str, Any], li
                 f"{config.objective} 将从随机权重开始：若要从预训练模型开始，请指定它",
             )
         )
-    return MiniMind(preset), tokenizer, _metadata(config), notes
+    model = MiniMind(preset)
+    set_initial_weights(model, config)
+    return model, tokenizer, _metadata(config), notes
 
 
 def _metadata(config: TrainConfig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind import hub
-from minimind.config import MODEL_PRESETS, ModelConfig, TrainConfig, train_preset
+from minimind.config import MODEL_PRESETS, ModelConfig, TrainConfig, released_recipe, train_preset
 from minimind.declaration import read_settings
 from minimind.errors import UserError
 from minimind.interop.configs import model_config
@@ -46,6 +46,7 @@ def architecture_of(model: str) -> ModelConfig | None:
 def recommended_config(objective: str, given: Mapping[str, Any]) -> TrainConfig:
     """`given` settings (values or text), completed by those measured to be good for the model and the objective.
 
+    With ``recipe = "released"`` they are completed by those of MiniMind's own scripts.
     A duration that is given (steps, minutes or epochs) replaces the recommended one. A run or checkpoint to start from
     is resolved to its directory, a downloaded data set to its file, so that the run keeps its starting point whatever
     becomes of the name. Raises UserError for settings that are refused, and for fine-tuning that names no model to
@@ -60,6 +61,8 @@ def recommended_config(objective: str, given: Mapping[str, Any]) -> TrainConfig:
     model = str(chosen.get("model", DEFAULT_MODEL))
     preset = preset_of(model)
     values = train_preset(preset, objective) if preset is not None else {}
+    if chosen.get("recipe") == "released":
+        values = released_recipe(objective)
     if any(name in chosen for name in _DURATIONS):
         values = {name: value for name, value in values.items() if name not in _DURATIONS}
     if model not in MODEL_PRESETS:

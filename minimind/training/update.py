@@ -11,7 +11,8 @@ from minimind.data.packing import IGNORED, Batch, Position
 from minimind.training.acceleration import accelerate, compile_model
 from minimind.training.job import Job
 from minimind.training.objective import Setting
-from minimind.training.optim import Optimizer, learning_rate_share
+from minimind.training.optim import Optimizer
+from minimind.training.schedule import scheduled_share
 
 
 class Update(NamedTuple):
@@ -88,7 +89,7 @@ class Updater:
         scalars = self.group.total_scalars(scalars)
         self.group.sum_gradients(self.optimizer.trained())
         norm = self.optimizer.clip_gradients()
-        share = learning_rate_share(step, steps, self.config.warmup, self.config.minimum_learning_rate)
+        share = scheduled_share(step, steps, self.config)
         applied = math.isfinite(norm) and all(map(math.isfinite, scalars.values()))
         if applied:
             self.optimizer.step(share)

@@ -199,11 +199,12 @@ class NewRunScreen(MiniMindScreen):
             self.relabel()
             return
         self._config = config
-        if (config.objective, config.model) == (before.objective, before.model):
+        if all(getattr(config, name) == getattr(before, name) for name in ("objective", "model", "recipe")):
             self._measure(PATIENCE)
         else:
             self.workers.cancel_group(self, "measure")
-            self._advise({"model": config.model, "data": config.data}, PATIENCE)
+            given = {name: getattr(config, name) for name in ("model", "data", "recipe")}
+            self._advise(given, PATIENCE)
 
     @work(group="advise", exclusive=True)
     async def _advise(self, given: Mapping[str, Any], patience: float) -> None:

@@ -129,6 +129,15 @@ def test_recommended_settings() -> None:
         recommended_config("pretrain", {"learning_rat": 1})
 
 
+def test_the_released_recipe_takes_the_place_of_the_recommended_settings() -> None:
+    config = recommended_config("pretrain", {"recipe": "released", "batch_size": 4})
+    assert (config.optimizer, config.learning_rate, config.warmup, config.accumulation_steps) == ("adamw", 5e-4, 0.0, 8)
+    assert (config.beta2, config.weight_decay, config.decay_all, config.epochs) == (0.999, 0.01, True, 2.0)
+    assert (config.batch_size, config.minutes) == (4, None)
+    timed = recommended_config("pretrain", {"recipe": "released", "minutes": 2})
+    assert (timed.minutes, timed.epochs) == (2.0, None)
+
+
 def test_a_run_keeps_its_starting_point_and_its_preset_is_recognised(home: Path) -> None:
     config = TrainConfig(
         steps=1, data_megabytes=0.03, batch_size=2, sequence_length=48, evaluation_tokens=100, sample_every=100

@@ -43,12 +43,19 @@ def stop_after(step: int) -> Callable[[int], Control]:
 
 
 @pytest.mark.parametrize("objective", ["pretrain", "sft"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"dtype": "float32"},
+        {"dtype": "bfloat16"},
+        {"dtype": "bfloat16", "optimizer": "muon", "schedule": "wsd"},
+    ],
+)
 def test_interrupted_and_resumed_equals_uninterrupted(
-    objective: str, dtype: str, make_trainer: MakeTrainer, tmp_path: Path
+    objective: str, changed: dict[str, Any], make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     """With dropout, accumulation, clipping and a schedule: weights, optimiser, losses and position to the last bit."""
-    settings: dict[str, Any] = {"objective": objective, "dtype": dtype, "accumulation_steps": 2}
+    settings: dict[str, Any] = {"objective": objective, "accumulation_steps": 2, **changed}
     straight, heard = make_trainer(tmp_path / "straight", **settings)
     assert straight.run().outcome == "finished"
 
