@@ -95,6 +95,11 @@ def tools_of(messages: Sequence[Message]) -> list[Any] | None:
     return list(tools) if tools else None
 
 
+def prompt_style(tokenizer: Tokenizer) -> Style:
+    """The format of the models that `tokenizer` belongs to: only minimind-3 has a token for thoughts."""
+    return "minimind-3" if "<think>" in tokenizer.added_tokens else "minimind-2"
+
+
 def _generation_prompt(style: Style, open_thinking: bool) -> str:
     if style == "minimind-2":
         return f"{START}assistant\n"

@@ -7,7 +7,7 @@ The order of an epoch is a pure function of (seed, epoch): a `Position` of three
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Self
 
@@ -81,7 +81,7 @@ class Batch:
         return type(self)(**values)
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """`length` predictions of a document, beginning with its id number `start` in the token file.
 
     Of a preference pair these are the chosen side's; `rejected` are those of the other, and `room` fits both.
@@ -97,7 +97,7 @@ class _Part(NamedTuple):
         return self.length if self.rejected is None else max(self.length, self.rejected[1])
 
 
-Row = list[_Part]
+Row = list[Part]
 
 
 def batches(
@@ -120,10 +120,10 @@ def batches(
     for row, after in _rows(dataset, sequence_length, seed, start, epochs):
         rows.append(row)
         if len(rows) == batch_size:
-            yield _batch(dataset, rows, sequence_length, after)
+            yield lay_out(dataset, rows, sequence_length, after)
             rows = []
     if rows:
-        yield _batch(dataset, rows, sequence_length, after)
+        yield lay_out(dataset, rows, sequence_length, after)
 
 
 def fit_batch_size(dataset: TokenDataset, batch_size: int, sequence_length: int) -> tuple[int, Text | None]:
@@ -149,7 +149,7 @@ def _rows(
         order = _order(records, seed, position.epoch)
         found = position.window > 0 or position.row > 0
         for window in range(position.window, windows):
-            rows = _pack(
+            rows = pack(
                 _parts(dataset, order[window * _WINDOW : (window + 1) * _WINDOW], sequence_length), sequence_length
             )
             generator = np.random.RandomState(_entropy(seed, position.epoch, window + 1))
@@ -181,21 +181,21 @@ def _order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return np.random.RandomState(_entropy(seed, epoch, 0)).permutation(count)
 
 
-def _parts(dataset: TokenDataset, documents: npt.NDArray[np.int64], sequence_length: int) -> list[_Part]:
+def _parts(dataset: TokenDataset, documents: npt.NDArray[np.int64], sequence_length: int) -> list[Part]:
     """The documents as stretches of at most `sequence_length` predictions; a document of n ids has n - 1."""
     parts = []
     for document in documents.tolist():
         if dataset.paired:
             sides = [_cut(dataset, side, sequence_length) for side in (2 * document, 2 * document + 1)]
             if all(_is_counted(dataset, *side) for side in sides):
-                parts.append(_Part(*sides[0], sides[1]))
+                parts.append(Part(*sides[0], sides[1]))
         elif dataset.mask is not None:
             if _is_counted(dataset, *(cut := _cut(dataset, document, sequence_length))):
-                parts.append(_Part(*cut))
+                parts.append(Part(*cut))
         else:
             start, end = int(dataset.offsets[document]), int(dataset.offsets[document + 1])
             for first in range(start, end - 1, sequence_length):
-                parts.append(_Part(first, min(sequence_length, end - 1 - first)))
+                parts.append(Part(first, min(sequence_length, end - 1 - first)))
     return parts
 
 
@@ -210,7 +210,7 @@ def _is_counted(dataset: TokenDataset, start: int, length: int) -> bool:
     return length > 0 and dataset.mask is not None and bool(dataset.mask[start + 1 : start + length + 1].any())
 
 
-def _pack(parts: list[_Part], sequence_length: int) -> list[Row]:
+def pack(parts: list[Part], sequence_length: int) -> list[Row]:
     """Best fit, longest first: each stretch goes into the fullest row that still has room for it."""
     rows: list[Row] = []
     room: list[int] = []  # the sorted amounts of room that some open row has
@@ -243,7 +243,19 @@ def _sides(row: Row) -> Iterator[list[tuple[int, int]]]:
         yield rejected
 
 
-def _batch(dataset: TokenDataset, packed: list[Row], sequence_length: int, position: Position) -> Batch:
+def lay_out_values(values: Tensor, rows: Sequence[Row], sequence_length: int) -> Tensor:
+    """Values of each id [ids] as [rows, time]: at each position that of the id it predicts, 0 where there is none."""
+    laid = values.new_zeros(len(rows), sequence_length)  # [rows, time]
+    for row, parts in zip(laid, rows, strict=True):
+        column = 0
+        for part in parts:
+            row[column : column + part.length] = values[part.start + 1 : part.start + 1 + part.length]  # [length]
+            column += part.length
+    return laid
+
+
+def lay_out(dataset: TokenDataset, packed: list[Row], sequence_length: int, position: Position) -> Batch:
+    """The batch whose rows are filled with these stretches of `dataset`."""
     rows = [side for row in packed for side in _sides(row)]
     shape = (len(rows), sequence_length)
     tokens = np.full(shape, dataset.pad_id, dtype=np.int64)

@@ -233,7 +233,7 @@ class _Preparation:
             else:
                 report = Report(path, allow_bad=self.allow_bad)
                 self._read_stream(builder, self._from_file(path, report))
-                at.notes += _notes_of(report)
+                at.notes += [{"en": note.en, "zh": note.zh} for note in notes_of(report)]
             at.source, at.done, at.documents, at.report = number + 1, 0, 0, None
             builder.commit(now=True)
         if not all(at.counts.values()):
@@ -258,7 +258,7 @@ class _Preparation:
             builder.commit()
             self.report_progress(task.end, size)
         report.require_usable()
-        at.notes += _notes_of(report)
+        at.notes += [{"en": note.en, "zh": note.zh} for note in notes_of(report)]
 
     def _encoded(self, tasks: Sequence[Task], partial: Path) -> Iterator[tuple[Encoded, Report]]:
         """What each task gives, in order."""
@@ -337,7 +337,7 @@ def _text_bytes(document: Any) -> int:
     return len(document["content"].encode()) if isinstance(document, dict) else sum(map(_text_bytes, document))
 
 
-def _notes_of(report: Report) -> list[dict[str, str]]:
+def notes_of(report: Report) -> list[Text]:
     """What a person should know about the lines of a file that were skipped."""
     if not report.bad:
         return []
@@ -346,10 +346,10 @@ def _notes_of(report: Report) -> list[dict[str, str]]:
         "；".join(text.zh for text in report.examples),
     )
     return [
-        {
-            "en": f"{report.path.name}: {report.bad} lines skipped. {shown_en}",
-            "zh": f"{report.path.name}：跳过了 {report.bad} 行。{shown_zh}",
-        }
+        Text(
+            f"{report.path.name}: {report.bad} lines skipped. {shown_en}",
+            f"{report.path.name}：跳过了 {report.bad} 行。{shown_zh}",
+        )
     ]
 
 

@@ -18,7 +18,7 @@ from minimind.inference.writing import Token, Writing
 from minimind.model.cache import Cache
 
 
-class _Readers(Protocol):
+class Readers(Protocol):
     """Keeps what was read of several texts."""
 
     def begin(self) -> Tensor:
@@ -54,10 +54,7 @@ def write_batch(
         writings.append(Writing(engine.tokenizer, fitted, config, stop_ids=engine.stop_ids, limit=limit, top=top))
     capacity = max(len(writing.tokens) + writing.room for writing in writings)
     texts = [list(writing.tokens) for writing in writings]
-    native = engine.native if uncovered(engine.model) is None else None
-    readers: _Readers = (
-        _SeparateReaders(engine, native, texts, capacity) if native else _PaddedReaders(engine, texts, capacity)
-    )
+    readers = open_readers(engine, texts, capacity)
     logits = readers.begin()  # [texts, vocabulary]
     active = list(range(len(writings)))
     while not (stop is not None and stop()):
@@ -71,8 +68,17 @@ def write_batch(
         yield text, writings[text].cancel()
 
 
+def open_readers(engine: Engine, texts: list[list[int]], capacity: int) -> Readers:
+    """What reads `texts`, each of which will have at most `capacity` tokens, on the engine's fastest way."""
+    native = engine.native if uncovered(engine.model) is None else None
+    return _SeparateReaders(engine, native, texts, capacity) if native else _PaddedReaders(engine, texts, capacity)
+
+
 class _SeparateReaders:
-    """A cache a text, read together by the compiled step: nothing is padded, and a text that has ended costs nothing."""
+    """A cache a text, read together by the compiled step: nothing is padded, and a text that has ended costs nothing.
+
+    Of equal texts only the first is read at the beginning; the others get a copy of its cache.
+    """
 
     def __init__(self, engine: Engine, native: NativeDecoder, texts: list[list[int]], capacity: int) -> None:
         self._model, self._native, self._texts = engine.model, native, texts
@@ -81,8 +87,14 @@ class _SeparateReaders:
 
     @torch.inference_mode()
     def begin(self) -> Tensor:
-        rows = []
-        for text, cache in zip(self._texts, self._caches, strict=True):
+        rows: list[Tensor] = []
+        first: dict[tuple[int, ...], int] = {}
+        for number, (text, cache) in enumerate(zip(self._texts, self._caches, strict=True)):
+            same = first.setdefault(tuple(text), number)
+            if same < number:
+                cache.copy_from(self._caches[same])
+                rows.append(rows[same])
+                continue
             for start in range(0, len(text), PREFILL_CHUNK):
                 x = self._model.hidden(torch.tensor([text[start : start + PREFILL_CHUNK]]), cache=cache)
             rows.append(self._model.lm_head(x[0, -1]).float())  # [vocabulary]

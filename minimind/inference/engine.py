@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from minimind.config import ModelConfig, SampleConfig
-from minimind.data.chat import encode_prompt
+from minimind.data.chat import encode_prompt, prompt_style
 from minimind.data.tokenizer import Tokenizer
 from minimind.events import Text
 from minimind.hardware import choose_device, choose_dtype
@@ -182,9 +182,7 @@ class Engine:
     ) -> tuple[list[int], tuple[Text, ...]]:
         """The ids of a conversation up to where the answer begins, and a note where old messages did not fit."""
         check_messages(messages)
-        style: Literal["minimind-3", "minimind-2"] = (
-            "minimind-3" if "<think>" in self.tokenizer.added_tokens else "minimind-2"
-        )
+        style = prompt_style(self.tokenizer)
         head = list(messages[:1]) if messages[0]["role"] == "system" else []
         rest = list(messages[len(head) :])
         limit = self.context - self._room(config)

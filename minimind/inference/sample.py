@@ -60,17 +60,22 @@ def top_p_filter(logits: Tensor, p: float) -> Tensor:
     return logits.index_fill(0, ordered.indices[dropped], -math.inf)  # [vocabulary]
 
 
+def refuse_undefined(logits: Tensor) -> None:
+    """Raise UserError where a score is not a number."""
+    if bool(logits.isnan().any()):
+        raise UserError(
+            "the model's scores are not numbers: it has diverged; use an earlier checkpoint",
+            "模型给出的分数不是数字：它已经发散，请换用更早的检查点",
+        )
+
+
 def token_distribution(logits: Tensor, history: Iterable[int], config: SampleConfig) -> Tensor:
     """The probabilities [vocabulary] from which the next token is drawn, made from `logits` [vocabulary].
 
     At temperature 0 the likeliest token has all of it. `history` are the tokens that the repetition penalty is about.
     Raises UserError where a score is not a number.
     """
-    if bool(logits.isnan().any()):
-        raise UserError(
-            "the model's scores are not numbers: it has diverged; use an earlier checkpoint",
-            "模型给出的分数不是数字：它已经发散，请换用更早的检查点",
-        )
+    refuse_undefined(logits)
     logits = repetition_penalty(logits, history, config.repetition_penalty)  # [vocabulary]
     if config.temperature == 0:
         return torch.zeros_like(logits).index_fill(0, logits.argmax(), 1.0)  # [vocabulary]

@@ -68,6 +68,11 @@ class Cache:
             raise ValueError(f"cannot cut a cache of {self.length} positions to {length}")
         self.length = length
 
+    def copy_from(self, other: Cache) -> None:
+        """Hold what `other`, of the same model, batch size and capacity, holds."""
+        self.length = other.length
+        self.storage[..., : self.length, :] = other.storage[..., : self.length, :]
+
     def reset(self) -> None:
         """Forget everything; the buffers stay."""
         self.truncate(0)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from minimind.data.corpus import descriptions, lexicon
+from minimind.data.corpus.arithmetic import Problem
 from minimind.data.corpus.lexicon import FoodWord, Species, ThingWord, Word
 from minimind.data.corpus.stories import tell_story
 from minimind.data.corpus.world import Choice
@@ -136,15 +137,19 @@ def story_request(choice: Choice) -> Talk:
     return talk
 
 
+def ask_to_calculate(choice: Choice, problem: Problem) -> str:
+    """A question for the value of `problem`, in digits or in words."""
+    if choice.chance(0.5):
+        return f"{problem.expression} = ?"
+    if choice.language == "en":
+        return choice.pick(("What is {}?", "How much is {}?")).format(problem.spoken(choice.language))
+    return choice.pick(("{}等于几？", "{}等于多少？")).format(problem.spoken(choice.language))
+
+
 def calculation(choice: Choice) -> Talk:
     """A sum, a difference or a product."""
     problem = descriptions.draw_problem(choice)
-    if choice.chance(0.5):
-        request = f"{problem.expression} = ?"
-    elif choice.language == "en":
-        request = choice.pick(("What is {}?", "How much is {}?")).format(problem.spoken(choice.language))
-    else:
-        request = choice.pick(("{}等于几？", "{}等于多少？")).format(problem.spoken(choice.language))
+    request = ask_to_calculate(choice, problem)
     slip = problem.answer + choice.pick((1, 2, 10))
     ending = "." if choice.language == "en" else "。"
     return [
@@ -159,9 +164,8 @@ def knowledge(choice: Choice) -> Talk:
     return [Exchange(*descriptions.small_fact(choice), (descriptions.small_fact(choice)[1],))]
 
 
-def name_some(choice: Choice) -> Talk:
-    """Three (or two) of a kind: colours, animals, foods."""
-    amount = choice.integer(1, 3)
+def ask_to_list(choice: Choice, amount: int) -> tuple[str, list[Word]]:
+    """A request for `amount` words of a kind (colours, animals, foods, things), and all the words of that kind."""
     kinds: tuple[tuple[str, str, list[Word]], ...] = (
         ("colour", "种颜色", list(lexicon.COLORS)),
         ("animal", "种动物", [Word(kind.en, kind.zh.removeprefix("小")) for kind in lexicon.SPECIES]),
@@ -169,20 +173,29 @@ def name_some(choice: Choice) -> Talk:
         ("thing", "样东西", [Word(thing.en, thing.zh) for thing in lexicon.THINGS]),
     )
     noun, measured, words = choice.pick(kinds)
-    chosen, others = choice.sample(words, amount), choice.sample(words, 1)
     if choice.language == "en":
         plural = noun if amount == 1 else noun.replace("thing", "things") if "thing" in noun else noun + "s"
+        return f"Name {lexicon.number_en(amount)} {plural}.", words
+    return f"说出{lexicon.counted_zh(amount, measured)}。", words
+
+
+def name_some(choice: Choice) -> Talk:
+    """One, two or three of a kind: colours, animals, foods, things."""
+    amount = choice.integer(1, 3)
+    request, words = ask_to_list(choice, amount)
+    chosen, others = choice.sample(words, amount), choice.sample(words, 1)
+    if choice.language == "en":
         listed = ", ".join(word.en for word in chosen)
         return [
             Exchange(
-                f"Name {lexicon.number_en(amount)} {plural}.",
+                request,
                 listed[0].upper() + listed[1:] + ".",
                 (", ".join([others[0].en.capitalize()] * 6) + ".",),
             )
         ]
     return [
         Exchange(
-            f"说出{lexicon.counted_zh(amount, measured)}。",
+            request,
             "、".join(word.zh for word in chosen) + "。",
             ("、".join([others[0].zh] * 6) + "。",),
         )
