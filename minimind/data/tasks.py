@@ -23,7 +23,7 @@ from minimind.data.chunks import is_held_out, token_dtype
 from minimind.data.corpus import lexicon
 from minimind.data.corpus.arithmetic import held_out
 from minimind.data.corpus.descriptions import draw_problem
-from minimind.data.corpus.dialogues import ask_to_list, ask_to_calculate
+from minimind.data.corpus.dialogues import ask_to_calculate, ask_to_list
 from minimind.data.corpus.world import Choice, Split
 from minimind.data.formats import Report, read_conversations
 from minimind.data.preflight import too_few
@@ -119,7 +119,9 @@ def task(index: int, kinds: Sequence[str], *, seed: int = 0, split: Split = "tra
     for kind in kinds:
         if kind not in TASKS:
             known = " | ".join(TASKS)
-            raise UserError(f"tasks = {kind!r}: no such kind: use {known}", f"tasks = {kind!r}：没有这种任务：请用 {known}")
+            raise UserError(
+                f"tasks = {kind!r}: no such kind: use {known}", f"tasks = {kind!r}：没有这种任务：请用 {known}"
+            )
     choice = Choice("task", index, seed, split)
     make = TASKS[choice.pick(kinds)]
     while True:

@@ -69,9 +69,7 @@ def draw_answers(
         logits = readers.read(active, [drawn[text].tokens[-1] for text in active])  # [texts, vocabulary]
 
 
-def _draw(
-    logits: Tensor, temperature: float, generator: torch.Generator
-) -> tuple[list[int], list[float], list[float]]:
+def _draw(logits: Tensor, temperature: float, generator: torch.Generator) -> tuple[list[int], list[float], list[float]]:
     """A token for each row of `logits` [texts, vocabulary], its log-probability and the distribution's entropy."""
     scores = (logits / temperature if temperature > 0 else logits).log_softmax(-1)  # [texts, vocabulary]
     probabilities = scores.exp()  # [texts, vocabulary]
