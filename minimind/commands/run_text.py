@@ -282,6 +282,15 @@ def new_events(view: RunView) -> Iterator[TimedEvent]:
         more = view.behind
 
 
+def read_run(directory: Path) -> RunView:
+    """A view that has taken in everything recorded so far. Raises UserError for what is no run or cannot be read."""
+    view = RunView(directory)
+    for _ in new_events(view):
+        pass  # the view keeps what it needs
+    view.close()
+    return view
+
+
 def _is_one_of_many(timed: TimedEvent, printed: float) -> bool:
     """Whether a person can do without this line: the figures of a step within a second of the last ones printed."""
     event = timed.event

@@ -1,4 +1,4 @@
-"""``minimind runs``: list, show, watch, stop, pause, resume, save, delete and compare training runs."""
+"""``minimind runs``: list, show, watch, stop, pause, resume, save, delete, diagnose and compare training runs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
+from minimind.commands.run_diagnosis import diagnose_run
 from minimind.commands.run_text import (
     checkpoint_data,
     comparison,
     figure_rows,
     follow,
     moment,
-    new_events,
     plain_numbers,
+    read_run,
     run_data,
     setting_text,
     status_data,
@@ -78,6 +79,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     remove.add_argument("runs", nargs="+", metavar="RUN", help=_RUN_HELP)
     _add_take_over(remove)
     remove.add_argument("--yes", action="store_true", help="do not ask / 不再确认")
+    _add_run(add("diagnose", diagnose_run, "what is wrong with a run and what to do / 诊断训练并给出建议"))
     compare = add("compare", _compare, "two runs side by side / 并排比较两个训练")
     compare.add_argument("runs", nargs=2, metavar="RUN", help=_RUN_HELP)
 
@@ -125,7 +127,7 @@ def _list(_arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _show(arguments: argparse.Namespace, output: Output) -> int:
-    view = _read(find_run(arguments.id))
+    view = read_run(find_run(arguments.id))
     status, checkpoints = view.status(), view.checkpoints()
     data: dict[str, Any] = {
         **run_data(view),
@@ -231,18 +233,9 @@ def _confirm(directories: list[Path], output: Output) -> None:
 
 
 def _compare(arguments: argparse.Namespace, output: Output) -> int:
-    first, second = (_read(find_run(text)) for text in arguments.runs)
+    first, second = (read_run(find_run(text)) for text in arguments.runs)
     output.emit(*comparison(first, second, output))
     return 0
-
-
-def _read(directory: Path) -> RunView:
-    """A view that has taken in everything recorded so far."""
-    view = RunView(directory)
-    for _ in new_events(view):
-        pass  # the view keeps what it needs
-    view.close()
-    return view
 
 
 def _live_status(directory: Path) -> RunStatus:
