@@ -85,6 +85,13 @@ def _paths(terms: list[Term], paths: tuple[LearningPath, ...]) -> Iterator[Probl
                 f"its steps take {total} min, not {path.minutes}", f"各课合计 {total} 分钟，而非 {path.minutes}"
             )
             yield Problem(f"paths.toml: {path.id}", text)
+        for place, name in enumerate(path.recap):
+            names = [question for _, question in path.recap[:place]]
+            if name not in {(lesson.slug, q.id) for lesson, q in path.recap_questions()} or name[1] in names:
+                text = Text(
+                    f"recap: no question {'/'.join(name)}, or twice", f"recap：没有题目 {'/'.join(name)}，或重复"
+                )
+                yield Problem(f"paths.toml: {path.id}", text)
 
 
 def _structure(lesson: Lesson) -> Iterator[Problem]:

@@ -57,7 +57,7 @@ def list_lessons(_arguments: argparse.Namespace, output: Output) -> int:
         steps = []
         rows = []
         for step in path.steps:
-            share = progress.share(step.lesson) if step.lesson else None
+            share = progress.share_on(path, step.lesson) if step.lesson else None
             steps.append({"slug": step.slug, "minutes": step.minutes, "done": share})
             state = output.pick("planned", "计划中") if share is None else f"{share:.0%}".replace("%", " %")
             minutes = output.pick(f"{step.minutes} min", f"{step.minutes} 分钟")

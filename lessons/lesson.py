@@ -28,6 +28,7 @@ from lessons.fields import Fields, unique
 from lessons.figures import figure_path
 from lessons.glossary import Term, read_glossary
 from lessons.pages import (
+    PARTS,
     TERM_LINK,
     Block,
     CodeBlock,
@@ -36,6 +37,7 @@ from lessons.pages import (
     FigureBlock,
     MarkdownBlock,
     Page,
+    Part,
     PredictBlock,
     QuizBlock,
     RunBlock,
@@ -102,7 +104,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class LearningPath:
-    """A way through the course that takes about `minutes`."""
+    """A way through the course that takes about `minutes`: whole lessons, or only some `parts` of them.
+
+    `recap` are the questions at its end, as (lesson, question).
+    """
 
     id: str
     title: Text
@@ -110,11 +115,33 @@ class LearningPath:
     minutes: int
     steps: tuple[Step, ...]
     evidence: tuple[Evidence, ...] = ()
+    parts: tuple[Part, ...] = PARTS
+    recap: tuple[tuple[str, str], ...] = ()
 
     @property
     def real_minutes(self) -> int:
         """What its lessons take together; `minutes` is what was promised."""
         return sum(step.minutes for step in self.steps)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it takes whole lessons."""
+        return set(self.parts) == set(PARTS)
+
+    def page_ids(self, lesson: Lesson) -> tuple[str, ...]:
+        """The ids of those pages of `lesson` that stand on this path, in order."""
+        return tuple(page.id for page in lesson.pages["en"] if page.part in self.parts)
+
+    def recap_questions(self) -> tuple[tuple[Lesson, Question], ...]:
+        """The questions at its end, each with its lesson; what cannot be read is left out."""
+        lessons = {step.slug: step.lesson for step in self.steps if step.lesson is not None}
+        found = []
+        for slug, name in self.recap:
+            lesson = lessons.get(slug)
+            question = next((item for item in lesson.questions if item.id == name), None) if lesson else None
+            if lesson is not None and question is not None:
+                found.append((lesson, question))
+        return tuple(found)
 
 
 def lessons_directory() -> Path:
@@ -298,7 +325,13 @@ def load_paths(root: Path | None = None, lessons: tuple[Lesson, ...] | None = No
         )
         promised = item.integer("minutes", 1, 100_000)
         evidence = read_evidence(item.tables("evidence", label=""))
-        paths.append(LearningPath(name, item.text("title"), item.text("about"), promised, steps, evidence))
+        named = item.strings("parts", default=PARTS)
+        parts = tuple(part for part in PARTS if part in named)
+        recap = tuple(
+            (slug, question) for slug, _, question in (n.partition("/") for n in item.strings("recap", default=()))
+        )
+        path = LearningPath(name, item.text("title"), item.text("about"), promised, steps, evidence, parts, recap)
+        paths.append(path)
         item.close()
     file.close()
     return unique(paths, lambda path: path.id, file.where)

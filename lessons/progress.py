@@ -265,6 +265,24 @@ class Progress:
         done += sum(record.exercises[e.name].passed for e in lesson.exercises if e.name in record.exercises)
         return done / total if total else 0.0
 
+    def share_on(self, path: LearningPath, lesson: Lesson) -> float:
+        """How much of what `path` takes of `lesson` is done, 0…1: of parts of a lesson the pages count alone."""
+        if path.is_whole:
+            return self.share(lesson)
+        pages = path.page_ids(lesson)
+        read = self.lessons.get(lesson.slug, LessonProgress()).read
+        return len(set(read) & set(pages)) / len(pages) if pages else 1.0
+
+    def is_done_on(self, path: LearningPath, lesson: Lesson) -> bool:
+        """Whether what `path` takes of `lesson` is done."""
+        return self.is_done(lesson) or (not path.is_whole and self.share_on(path, lesson) == 1)
+
+    def is_recapped(self, path: LearningPath) -> bool:
+        """Whether every question at the end of `path` was answered, right or wrong."""
+        return all(
+            q.id in self.lessons.get(lesson.slug, LessonProgress()).answers for lesson, q in path.recap_questions()
+        )
+
     def is_done(self, lesson: Lesson) -> bool:
         """Every page read, every exercise passed, and four questions in five right; or shown to be known in a test."""
         record = self.lessons.get(lesson.slug)
@@ -280,7 +298,7 @@ class Progress:
     def next_lesson(self, path: LearningPath) -> Lesson | None:
         """The first lesson on `path` that is not done; None when all written ones are."""
         written = [step.lesson for step in path.steps if step.lesson is not None]
-        return next((lesson for lesson in written if not self.is_done(lesson)), None)
+        return next((lesson for lesson in written if not self.is_done_on(path, lesson)), None)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 from rich.text import Text as RichText
 from textual.app import App
@@ -33,6 +33,9 @@ from minimind_tui.speech import relabel_tree
 from minimind_tui.themes import THEMES
 from minimind_tui.typography import install as install_typography
 
+if TYPE_CHECKING:
+    from lessons.lesson import LearningPath
+
 _SCREENS = {
     "learn": "home:HomeScreen",
     "lesson": "lesson:LessonScreen",
@@ -41,6 +44,7 @@ _SCREENS = {
     "search": "search:SearchScreen",
     "known": "known:KnownScreen",
     "paths": "paths:PathsScreen",
+    "recap": "recap:RecapScreen",
     "runs": "runs:RunsScreen",
     "run": "run:RunScreen",
     "train": "new_run:NewRunScreen",
@@ -267,24 +271,30 @@ class MiniMindApp(App[None]):
         """Explain the keys that work here."""
         await self.push_screen(screen_class("help")(self.screen.active_bindings))
 
-    async def show_lesson(self, slug: str, page: str | None = None) -> None:
-        """Open a lesson in the learn mode, at `page` or where the reader stopped."""
-        await self._show_in("learn", "lesson", slug, page)
+    async def show_lesson(self, slug: str, page: str | None = None, path: LearningPath | None = None) -> None:
+        """Open a lesson in the learn mode, at `page` or where the reader stopped, as a stop of `path`."""
+        await self._show_in("learn", "lesson", slug, page, path)
 
     def leave_for_lesson(self, slug: str, page: str | None = None) -> None:
         """Open a lesson from a screen above: by a message of the app's own, for a screen cannot wait for its own end."""
         self.call_later(self.show_lesson, slug, page)
 
-    async def show_lesson_after(self, slug: str) -> None:
-        """Open the lesson that follows `slug`; where none does, go home."""
+    async def show_lesson_after(self, slug: str, path: LearningPath | None = None) -> None:
+        """Open the lesson that follows `slug` (on `path`); where none does, the path's questions, or home."""
         from minimind_tui.overview import Course
 
         course = await asyncio.to_thread(Course.read)
-        following = course.lesson_after(slug)
-        if following is None:
-            await self._unwind()
+        following = course.lesson_after(slug, None if path is None else path.id)
+        if following is not None:
+            await self.show_lesson(following, None, path)
+        elif path is not None and path.recap:
+            await self.show_recap(path.id)
         else:
-            await self.show_lesson(following)
+            await self._unwind()
+
+    async def show_recap(self, path_id: str) -> None:
+        """Open the questions at the end of a path."""
+        await self._show_in("learn", "recap", path_id)
 
     async def show_test(self, slug: str) -> None:
         """Open the test that shows that one knows a lesson already."""

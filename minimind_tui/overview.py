@@ -34,9 +34,11 @@ class Course:
 
     def path_done(self, path: LearningPath) -> tuple[int, float]:
         """How many lessons of `path` are done, and the share of its minutes that is."""
-        done = sum(step.lesson is not None and self.progress.is_done(step.lesson) for step in path.steps)
+        done = sum(step.lesson is not None and self.progress.is_done_on(path, step.lesson) for step in path.steps)
         total = sum(step.minutes for step in path.steps)
-        spent = sum(step.minutes * self.progress.share(step.lesson) for step in path.steps if step.lesson is not None)
+        spent = sum(
+            step.minutes * self.progress.share_on(path, step.lesson) for step in path.steps if step.lesson is not None
+        )
         return done, spent / total if total else 0.0
 
     def pages_read(self, slug: str) -> frozenset[str]:
@@ -55,12 +57,17 @@ class Course:
         """How many cards wait for today's review."""
         return len(due_items(self.progress, self.lessons, cards.now(), DAILY))
 
-    def lesson_after(self, slug: str) -> str | None:
-        """The lesson to go on with after `slug`: the next one that is not done on the first path that has both."""
+    def lesson_after(self, slug: str, on: str | None = None) -> str | None:
+        """The lesson to go on with after `slug`: the next one that is not done on the path called `on`.
+
+        Without one, on the first path of whole lessons that has both.
+        """
         for path in self.paths:
+            if path.id != on if on is not None else not path.is_whole:
+                continue
             slugs = [step.slug for step in path.steps if step.lesson is not None]
             later = path.steps[[step.slug for step in path.steps].index(slug) + 1 :] if slug in slugs else ()
             for step in later:
-                if step.lesson is not None and not self.progress.is_done(step.lesson):
+                if step.lesson is not None and not self.progress.is_done_on(path, step.lesson):
                     return step.slug
         return None

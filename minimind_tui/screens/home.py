@@ -220,8 +220,9 @@ class HomeScreen(MiniMindScreen):
         marks = ".o~*" if self.ascii_only else "·○◐●"
         if step.lesson is None or self._course is None:
             return TableRow(step.slug, (f"{marks[0]} {clean_line(self.say(step.title))}", takes, ""), "quiet")
-        share = self._course.progress.share(step.lesson)
-        is_done = self._course.progress.is_done(step.lesson)
+        path = self._paths[self._path]
+        share = self._course.progress.share_on(path, step.lesson)
+        is_done = self._course.progress.is_done_on(path, step.lesson)
         mark = marks[3] if is_done else marks[2] if share else marks[1]
         tone = "good" if is_done else "busy" if share else "plain"
         done = percent(share) if share else ""
@@ -316,11 +317,21 @@ class HomeScreen(MiniMindScreen):
     async def _go_on(self, place: int) -> None:
         if self._course is None or place >= len(self._paths):
             return
+        path = self._paths[place]
         lesson = self._course.next_lesson(place)
-        if lesson is None:
-            self.app.tell(self.t("home.path_done"))
+        if lesson is not None:
+            await self._open_lesson(lesson, path)
+        elif not self._course.progress.is_recapped(path):
+            await self.app.show_recap(path.id)
         else:
-            await self.app.show_lesson(lesson)
+            self.app.tell(self.t("home.path_done"))
+
+    async def _open_lesson(self, slug: str, path: LearningPath) -> None:
+        """Open a lesson; on a path that takes only parts of it, those."""
+        if path.is_whole:
+            await self.app.show_lesson(slug)
+        else:
+            await self.app.show_lesson(slug, None, path)
 
     async def action_known(self) -> None:
         """Show that one knows the lesson under the cursor already."""
@@ -334,7 +345,7 @@ class HomeScreen(MiniMindScreen):
         if step is None or step.lesson is None:
             self.app.tell(self.t("home.not_written"))
         else:
-            await self.app.show_lesson(event.row)
+            await self._open_lesson(step.slug, self._paths[self._path])
 
     @on(ListTable.Chosen, "#runs")
     async def _choose_run(self, event: ListTable.Chosen) -> None:

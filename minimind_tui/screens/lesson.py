@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Markdown, Static
 
 from lessons.glossary import Term
-from lessons.lesson import load_glossary, load_lesson
+from lessons.lesson import LearningPath, load_glossary, load_lesson
 from lessons.page_text import prose, sources_of_numbers
 from lessons.pages import (
     TERM_LINK,
@@ -62,7 +62,11 @@ class PageView(VerticalScroll):
 
 
 class LessonScreen(MiniMindScreen):
-    """The lesson `slug`, at `page` or where the reader stopped. Raises UserError where there is no such lesson."""
+    """The lesson `slug`, at `page` or where the reader stopped. Raises UserError where there is no such lesson.
+
+    As a stop of a `path` that takes only some of its pages, next and previous go through those, and on along the path;
+    with any other page (from the contents) it is the whole lesson again.
+    """
 
     DEFAULT_CSS = """
     LessonScreen #where { height: 1; padding: 0 1; color: $text-muted; }
@@ -96,12 +100,13 @@ class LessonScreen(MiniMindScreen):
         Binding("m", "bookmark", "lesson.key.bookmark"),
     ]
 
-    def __init__(self, slug: str, page: str | None = None) -> None:
+    def __init__(self, slug: str, page: str | None = None, path: LearningPath | None = None) -> None:
         super().__init__()
         self.lesson = load_lesson(slug)
+        self._path = path
         self._glossary = load_glossary()
         self._record = LessonRecord(self.lesson, self._progressed, self._not_saved)
-        self._page_id = page or self._record.now.position
+        self._page_id = page or self._first_page()
         self._scroll: dict[str, float] = {}
         self._shown: list[tuple[Block, Widget]] = []
         self._shown_page: Page | None = None
@@ -162,9 +167,27 @@ class LessonScreen(MiniMindScreen):
         """The page that is open, in the current language."""
         return self.lesson.page(self.language, self._page_id)
 
+    def _first_page(self) -> str:
+        """Where to begin: at the place where one stopped, or at the path's first page that was not read."""
+        if self._path is None:
+            return self._record.now.position
+        pages = self._path.page_ids(self.lesson)
+        return next((page for page in pages if page not in self._record.now.read), pages[0])
+
+    @property
+    def _walked(self) -> LearningPath | None:
+        """The path one is on: of which the page that is open is a part."""
+        on_path = self._path is not None and self.page.id in self._path.page_ids(self.lesson)
+        return self._path if on_path else None
+
+    @property
+    def _pages(self) -> tuple[str, ...]:
+        """The ids of the pages one goes through."""
+        return self.lesson.page_ids() if self._walked is None else self._walked.page_ids(self.lesson)
+
     @property
     def _place(self) -> int:
-        return self.lesson.page_ids().index(self.page.id)
+        return self._pages.index(self.page.id)
 
     # --- the page -----------------------------------------------------------------------------------------------------
 
@@ -255,10 +278,13 @@ class LessonScreen(MiniMindScreen):
         source = sources_of_numbers(self.page, self._record.recordings(), self.language)
         if source:
             lines += [Content.styled(clean_line(source), "italic"), Content("")]
-        pages = self.lesson.pages[self.language]
+        pages = self._pages
         if self._place + 1 < len(pages):
-            following = clean_line(pages[self._place + 1].title)
-            lines.append(Content(self.t("lesson.end.next", title=following)))
+            following = self.lesson.page(self.language, pages[self._place + 1])
+            lines.append(Content(self.t("lesson.end.next", title=clean_line(following.title))))
+        elif self._walked is not None:
+            key = "recap" if self._walked.steps[-1].slug == self.lesson.slug else "path"
+            lines.append(Content(self.t(f"lesson.end.{key}", path=clean_line(self.say(self._walked.title)))))
         else:
             lines.append(Content(self._summary()))
         return lines
@@ -279,14 +305,15 @@ class LessonScreen(MiniMindScreen):
     def _show_where(self) -> None:
         if self._shown_page is None:
             return
-        pages = self.lesson.pages[self.language]
+        pages = self._pages
         width = max(0, self.size.width - 2)
         full = round((self._place + 1) / len(pages) * _PROGRESS_CELLS)
         done, rest = ("#", ".") if self.ascii_only else ("━", "─")
         right = f" {self._place + 1}/{len(pages)} {done * full}{rest * (_PROGRESS_CELLS - full)}"
         dot = " - " if self.ascii_only else " · "
         flag = ("* " if self.ascii_only else "★ ") if self.page.id in self._record.now.bookmarks else ""
-        left = f"{flag}{self.t(f'lesson.part.{self.page.part}')}{dot}{clean_line(self.page.title)}"
+        head = self.say(self._walked.title) if self._walked else self.t(f"lesson.part.{self.page.part}")
+        left = f"{flag}{clean_line(head)}{dot}{clean_line(self.page.title)}"
         self.query_one("#where", Static).update(Content(fit(left, width - width_of(right)) + right))
 
     def _show_contents(self) -> None:
@@ -326,14 +353,14 @@ class LessonScreen(MiniMindScreen):
     async def action_turn(self, pages: int) -> None:
         """The next page, or the one before; after the last page, the next lesson."""
         there = self._place + pages
-        ids = self.lesson.page_ids()
+        ids = self._pages
         if pages > 0:
             self._mark_read()
         if 0 <= there < len(ids):
             self._scroll.pop(ids[there], None)
             await self._go_to(ids[there])
         elif there == len(ids):
-            self.app.call_later(self.app.show_lesson_after, self.lesson.slug)
+            self.app.call_later(self.app.show_lesson_after, self.lesson.slug, self._walked)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No page before the first; run and stop what there is to."""
