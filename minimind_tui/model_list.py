@@ -62,3 +62,21 @@ def first_model(models: Sequence[Model]) -> Model | None:
     """The model to open when nobody said which: the shipped one, else the newest checkpoint; None where there is none."""
     shipped = next((model for model in models if model.path == DEFAULT_MODEL), None)
     return shipped or max(models, key=lambda model: model.time, default=None)
+
+
+_LEARNS_FROM_PRETRAINED = frozenset({"sft", "distillation"})
+
+
+def starting_model(models: Sequence[Model], objective: str) -> Model | None:
+    """The model that training with `objective` most likely goes on from; None where there is none, or none is needed.
+
+    Fine-tuning goes on from what pretraining left; preferences and rewards need a model that already answers. The
+    newest checkpoint of a run that fits, else a shipped model.
+    """
+    if objective == "pretrain":
+        return None
+    wants_pretrained = objective in _LEARNS_FROM_PRETRAINED
+    own = [model for model in models if not model.is_shipped and (model.objective == "pretrain") == wants_pretrained]
+    return max(own, key=lambda model: model.time, default=None) or next(
+        (model for model in models if model.is_shipped), None
+    )

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,9 +26,12 @@ from minimind.events import Text
 from minimind.figures import quantity, rough_duration, size
 from minimind.safe_text import clean_line
 from minimind.training.recommend import DEFAULT_MODEL, architecture_of, recommended_config
-from minimind_tui import estimate_client, supervisor
+from minimind_tui import estimate_client, strings, supervisor
+from minimind_tui.data_list import fitting_data
 from minimind_tui.estimate_client import Estimated
+from minimind_tui.model_list import list_models, starting_model
 from minimind_tui.screens.base import MiniMindScreen
+from minimind_tui.screens.data_picker import DataPicker
 from minimind_tui.screens.model_picker import ModelPicker
 from minimind_tui.screens.on_paper import OnPaperDialog
 from minimind_tui.widgets.config_form import ConfigForm
@@ -45,6 +49,8 @@ MAIN_SETTINGS = (
     "batch_size",
     "learning_rate",
     "device",
+    "tune",
+    "recipe",
 )
 PATIENCE = 1.0
 """Seconds without a change after which the settings are measured."""
@@ -67,6 +73,7 @@ class NewRunScreen(MiniMindScreen):
         Binding("ctrl+s", "start", "new_run.key.start", key_display="⏎"),
         Binding("m,ctrl+t", "more", "new_run.key.more"),
         Binding("o,ctrl+o", "model", "new_run.key.model"),
+        Binding("d,ctrl+n", "data", "new_run.key.data"),
         Binding("e,ctrl+r", "measure", "new_run.key.measure"),
         Binding("p,ctrl+g", "on_paper", "new_run.key.on_paper"),
     ]
@@ -98,6 +105,7 @@ class NewRunScreen(MiniMindScreen):
             yield SpokenButton("new_run.button.start", id="start")
             yield SpokenButton("new_run.button.more", id="more")
             yield SpokenButton("new_run.button.model", id="model")
+            yield SpokenButton("new_run.button.data", id="data")
         yield ConfigForm(self._config, main=MAIN_SETTINGS, suggestions={"model": tuple(MODEL_PRESETS)})
 
     def on_mount(self) -> None:
@@ -128,7 +136,12 @@ class NewRunScreen(MiniMindScreen):
         data = self.t("new_run.embedded") if embedded else clean_line(", ".join(Path(d).name for d in config.data), 120)
         if config.objective == "pretrain" and embedded:
             return self.t("new_run.first", model=model, size=size(config.data_megabytes * 1e6))
-        return self.t(f"new_run.{config.objective}", model=model, data=data)
+        key = f"new_run.method.{config.objective}"
+        key = key if strings.phrase(key) else "new_run.method.other"
+        lines = [self.t(key, model=model, data=data, method=config.objective)]
+        if config.objective != "pretrain" and config.model in MODEL_PRESETS:
+            lines.append(self.t("new_run.untrained", model=model))
+        return "\n".join(lines)
 
     def _estimate_lines(self) -> list[str]:
         if self._starting:
@@ -203,15 +216,25 @@ class NewRunScreen(MiniMindScreen):
             self._measure(PATIENCE)
         else:
             self.workers.cancel_group(self, "measure")
+            anew = config.objective != before.objective
             given = {name: getattr(config, name) for name in ("model", "data", "recipe")}
-            self._advise(given, PATIENCE)
+            self._advise(given, PATIENCE, anew=anew)
 
     @work(group="advise", exclusive=True)
-    async def _advise(self, given: Mapping[str, Any], patience: float) -> None:
-        """Fill in what is recommended for the objective and the model; what was set by hand stays."""
+    async def _advise(self, given: Mapping[str, Any], patience: float, *, anew: bool = False) -> None:
+        """Fill in what is recommended for the objective and the model; what was set by hand stays.
+
+        A method that was chosen `anew` and needs a trained model is given one, unless one was chosen.
+        """
         self._found = self._problem = None
         self.relabel()
         await asyncio.sleep(patience)
+        if anew:
+            found = await asyncio.to_thread(_offer, self._config.objective)
+            with suppress(NoMatches):
+                self._form.row("data").suggest(found.data)
+            if found.model is not None and given["model"] in MODEL_PRESETS:
+                given = dict(given) | {"model": found.model}
         try:
             advised = await asyncio.to_thread(recommended_config, self._config.objective, given)
         except UserError as error:
@@ -269,6 +292,14 @@ class NewRunScreen(MiniMindScreen):
         if model is not None and isinstance(editor, Input):
             editor.value = model.path
 
+    @work(group="pick", exclusive=True)
+    async def action_data(self) -> None:
+        """Choose data that fit the method."""
+        name = await self.app.push_screen_wait(DataPicker(self._config.objective, self._config.data[0]))
+        editor = self._form.row("data").editor
+        if name is not None and isinstance(editor, Input):
+            editor.value = name
+
     @on(Button.Pressed)
     async def _pressed(self, event: Button.Pressed) -> None:
         await self.run_action(str(event.button.id))
@@ -311,6 +342,19 @@ def _merged(typed: TrainConfig, before: TrainConfig, advised: TrainConfig) -> Tr
         return advised.replace(**kept)
     except UserError:  # two durations, one advised and one set: the advice wins
         return advised
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What can be named for a method: a model to start from (None: there is none), and data."""
+
+    model: str | None
+    data: tuple[str, ...]
+
+
+def _offer(objective: str) -> _Offer:
+    start = starting_model(list_models(), objective)
+    return _Offer(None if start is None else start.path, tuple(data.entry.name for data in fitting_data(objective)))
 
 
 def _free() -> tuple[float, float]:

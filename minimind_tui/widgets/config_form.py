@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
@@ -19,6 +20,7 @@ from minimind.config import Config, Declared, parse_value
 from minimind.errors import UserError
 from minimind.events import Text
 from minimind.safe_text import clean
+from minimind_tui import strings
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.phrase import Phrase
 
@@ -75,6 +77,8 @@ class SettingRow(Speaker, Widget):
     def _make_editor(self, value: Any, suggestions: tuple[str, ...]) -> Editor:
         declared = self.declared
         choices = ("false", "true") if declared.type is bool else declared.about.choices
+        if declared.type is tuple:
+            suggestions, choices = suggestions or choices, ()
         if choices:
             shown = as_text(declared, value)
             return Select[str]([(name, name) for name in choices], value=shown, allow_blank=False, compact=True)
@@ -103,6 +107,11 @@ class SettingRow(Speaker, Widget):
         # A Select has its value only once it is mounted.
         return as_text(self.declared, self._first) if value is Select.NULL else value
 
+    def suggest(self, words: Iterable[str]) -> None:
+        """Offer to complete what is typed to one of these."""
+        if isinstance(self.editor, Input):
+            self.editor.suggester = SuggestFromList(tuple(words))
+
     def put(self, value: Any, first: Any) -> None:
         """Show `value`; it counts as changed where it differs from `first`."""
         self._first = first
@@ -128,12 +137,20 @@ class SettingRow(Speaker, Widget):
 
 
 class ConfigForm(Speaker, VerticalScroll):
-    """A row for each field of a config class but `skip`; only the `main` ones and those set are shown until asked."""
+    """A row for each field of a config class but `skip`, under the heading of the part that declares it.
+
+    Until asked, only the `main` fields are shown and those of the chosen method. A field that names the methods it is
+    for is there only while one of the form's choices is one of them.
+    """
 
     DEFAULT_CSS = """
     ConfigForm { height: 1fr; }
     ConfigForm SettingRow.-hidden { display: none; }
     ConfigForm.-all SettingRow.-hidden { display: block; }
+    ConfigForm SettingRow.-off { display: none; }
+    ConfigForm .form-group { display: none; height: 1; padding: 0 1; color: $primary; text-style: bold; }
+    ConfigForm.-all .form-group { display: block; }
+    ConfigForm.-all .form-group.-off { display: none; }
     ConfigForm #form-error { color: $error; padding: 0 1; height: auto; }
     """
 
@@ -172,15 +189,50 @@ class ConfigForm(Speaker, VerticalScroll):
         shown = None if main is None else set(main)
         for name, row in self._rows.items():
             if shown is not None:
-                row.set_class(name not in shown, "-hidden")
+                about = row.declared.about
+                row.set_class(name not in shown and (about.advanced or not about.methods), "-hidden")
+        self._groups = self._make_groups()
         self._last_typed = self._typed()
         self._problem: Text | None = None
         self._problem_line = Static("", markup=False, id="form-error")
 
+    def _make_groups(self) -> dict[str, Phrase]:
+        """A heading for each part of the config, by the first of its fields that has a row."""
+        groups: dict[str, Phrase] = {}
+        seen = set()
+        for name in self._rows:
+            part = next(base.__name__ for base in self._type.__mro__ if name in inspect.get_annotations(base))
+            if part not in seen:
+                seen.add(part)
+                key = f"config.group.{part}"
+                groups[name] = Phrase(key if strings.phrase(key) else "config.group.other", classes="form-group")
+        return groups if len(groups) > 1 else {}
+
     def compose(self) -> ComposeResult:
-        """The rows in declaration order, and a line for problems of several fields together."""
-        yield from self._rows.values()
+        """The rows in declaration order with their headings, and a line for problems of several fields together."""
+        for name, row in self._rows.items():
+            if name in self._groups:
+                yield self._groups[name]
+            yield row
         yield self._problem_line
+
+    def on_mount(self) -> None:
+        """Show what applies."""
+        self._show_what_applies()
+
+    def _show_what_applies(self) -> None:
+        """Take away the fields that mean nothing with what is chosen, and headings that are left without fields."""
+        chosen = {row.typed for row in self._rows.values() if isinstance(row.editor, Select)}
+        group: Phrase | None = None
+        for name, row in self._rows.items():
+            methods = row.declared.about.methods
+            applies = not methods or not chosen.isdisjoint(methods)
+            row.set_class(not applies, "-off")
+            if name in self._groups:
+                group = self._groups[name]
+                group.set_class(True, "-off")
+            if group is not None and applies:
+                group.set_class(False, "-off")
 
     @property
     def shows_all(self) -> bool:
@@ -201,6 +253,7 @@ class ConfigForm(Speaker, VerticalScroll):
         with self.prevent(Input.Changed, Select.Changed):
             for name, row in self._rows.items():
                 row.put(getattr(config, name), getattr(first or config, name))
+        self._show_what_applies()
         self._last_typed = self._typed()
         self._set_problem(None)
 
@@ -213,6 +266,8 @@ class ConfigForm(Speaker, VerticalScroll):
                 values[name] = as_value(row.declared, row.typed)
                 row.mark()
             except UserError as error:
+                if row.has_class("-off"):  # typed for another method
+                    continue
                 row.mark(error.text)
                 wrong = True
         self._set_problem(None)
@@ -257,6 +312,7 @@ class ConfigForm(Speaker, VerticalScroll):
         # Editors also report the value they came with.
         if typed != self._last_typed:
             self._last_typed = typed
+            self._show_what_applies()
             self.read()
             self.post_message(self.Changed(self))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from textual.app import ComposeResult
 from textual.widgets import Input, Select
 
 from minimind.config import Config, SampleConfig, TrainConfig
+from minimind.declaration import setting
 from minimind.events import Language
-from minimind_tui.widgets.config_form import ConfigForm
+from minimind_tui.widgets.config_form import ConfigForm, SettingRow
 from tests.tui.driving import BareApp, text_of
 
 
@@ -134,3 +136,63 @@ async def test_choices_and_switches() -> None:
         app.form.put(TrainConfig(device="cpu", steps=3))
         await pilot.pause()
         assert app.form.read() == TrainConfig(device="cpu", steps=3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Config):
+    """Stands for the part of a config that says what is done."""
+
+    objective: str = setting("plain", "what", "什么", choices=("plain", "paired"))
+    tune: str = setting("full", "how", "怎样", choices=("full", "lora"), advanced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Special(Config):
+    """Stands for the settings of some methods."""
+
+    beta: float = setting(0.1, "strictness", "严格程度", low=0.0, methods=("paired",))
+    rank: int = setting(8, "rank", "秩", low=1, methods=("lora",))
+    depth: int = setting(1, "depth", "深度", methods=("paired",), advanced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole(Special, Method):
+    """Both."""
+
+
+async def test_a_setting_is_there_only_where_it_means_something() -> None:
+    app = FormApp(Whole(), main=("objective", "tune"))
+    async with app.run_test(size=(80, 30)) as pilot:
+
+        def shown() -> list[str]:
+            return [row.declared.name for row in app.query(SettingRow) if row.display]
+
+        assert shown() == ["objective", "tune"]
+        editor(app.form, "beta").value = "bad"  # typed for another method: no reason to refuse
+        await pilot.pause()
+        assert app.form.read() == Whole()
+        choice = app.form.row("objective").editor
+        assert isinstance(choice, Select)
+        choice.value = "paired"
+        await pilot.pause()
+        assert shown() == ["objective", "tune", "beta"]
+        assert app.form.read() is None
+        assert "beta = 'bad' is not allowed" in text_of(app)
+        app.form.put(Whole(objective="paired", tune="lora"))
+        await pilot.pause()
+        assert shown() == ["objective", "tune", "beta", "rank"]
+        app.form.toggle_all()
+        await pilot.pause()
+        assert shown() == ["objective", "tune", "beta", "rank", "depth"]
+
+
+@pytest.mark.parametrize(("language", "heading"), [("en", "Optimiser"), ("zh", "优化器")])
+async def test_all_settings_stand_under_headings(language: Language, heading: str) -> None:
+    app = FormApp(TrainConfig(), main=("objective",))
+    app.language = language
+    async with app.run_test(size=(80, 70)) as pilot:
+        assert heading not in text_of(app)
+        app.form.toggle_all()
+        await pilot.pause()
+        lines = [line.strip() for line in text_of(app).splitlines()]
+        assert lines.index(heading) < next(n for n, line in enumerate(lines) if line.startswith("learning_rate"))

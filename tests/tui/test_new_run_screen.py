@@ -20,6 +20,7 @@ from minimind.training.recommend import recommended_config
 from minimind_tui import estimate_client, supervisor
 from minimind_tui.app import MiniMindApp
 from minimind_tui.estimate_client import arguments_for, measure, parse
+from minimind_tui.model_list import Model, starting_model
 from minimind_tui.screens.new_run import NewRunScreen
 from minimind_tui.screens.on_paper import OnPaperDialog
 from minimind_tui.widgets.config_form import ConfigForm
@@ -264,3 +265,45 @@ async def test_cancelling_kills_the_child() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not _children()
+
+
+async def test_a_method_that_goes_on_is_given_the_newest_fitting_checkpoint_and_data_that_fit() -> None:
+    pretrained = make_run(verdict={"outcome": "finished"})
+    config = json.dumps(MODEL_PRESETS["nano"].to_dict()).encode()
+    write(pretrained / "checkpoints", 10, {"config.json": config}, keep=1)
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.show_new_run()
+        await until_shown(pilot, "812 steps")
+        type_into(app, "objective", "sft")
+        await until_shown(pilot, f"{pretrained.name} · step 10 learns to answer", "99 steps")
+        assert str(shown_value(app, "model")).endswith("step-000010")
+        await pilot.press("d")
+        text = await until_shown(pilot, "Data for sft", "sft_t2t_mini", "not here")
+        assert "pretrain_t2t" not in text
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: shown_value(app, "data") not in ("embedded", ""))
+
+
+async def test_random_weights_are_warned_of_where_training_should_go_on() -> None:
+    app = MiniMindApp(language="zh")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.show_new_run({"objective": "sft", "model": "nano"})
+        await until_shown(pilot, "nano 会从随机权重开始")
+
+
+def test_where_a_method_most_likely_starts() -> None:
+    def model(path: str, objective: str, time: float) -> Model:
+        return Model(path, path, objective, None, time)
+
+    models = [model("shipped", "sft", 0.0), model("b", "pretrain", 2.0), model("a", "sft", 1.0)]
+    assert starting_model(models, "pretrain") is None
+    assert [found and found.path for found in (starting_model(models, name) for name in ("sft", "dpo", "grpo"))] == [
+        "b",
+        "a",
+        "a",
+    ]
+    shipped = starting_model(models[:1], "dpo")
+    assert shipped is not None
+    assert shipped.is_shipped
+    assert starting_model([], "sft") is None
