@@ -15,12 +15,13 @@ from lessons.catalogue import claims_of, load_experiment
 from lessons.doctor import Problem, accept, examine
 from lessons.doctor_runs import Measured, examine_by_running, one_thread, run_budget
 from lessons.lesson import lessons_directory, load_lesson, load_lessons
-from lessons.recorded import VERDICTS, Recording, show_number
+from lessons.recorded import VERDICTS, Recording
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
 from minimind.errors import UserError
 from minimind.events import Claim, to_dict
 from minimind.experiment import BUDGET_CPU_SECONDS, BUDGETS, Budget
+from minimind.figures import show_number
 
 _SLUG = re.compile(r"^[a-z][a-z0-9_]*$")
 

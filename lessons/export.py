@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lessons.chart_svg import draw_svg
 from lessons.predictions import Judged
 from lessons.report import report
 from lessons.results import Results
 from minimind import paths
+from minimind.chart_svg import draw_svg
 from minimind.errors import UserError
 from minimind.events import Language, to_json
 from minimind.experiment import Experiment

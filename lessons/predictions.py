@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lessons.progress import LessonProgress, Missed
-from lessons.recorded import PREDICTION, show_number
+from lessons.recorded import PREDICTION
 from minimind.errors import UserError
 from minimind.events import Claim, Text
 from minimind.experiment import Experiment
+from minimind.figures import show_number
 
 
 @dataclass(frozen=True, slots=True)

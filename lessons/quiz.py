@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from lessons.recorded import Recording, show_number
+from lessons.recorded import Recording
 from minimind.calculator import calculate
 from minimind.errors import UserError
 from minimind.events import Text
+from minimind.figures import show_number
 
 Answer: TypeAlias = tuple[str, ...]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

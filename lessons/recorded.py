@@ -20,6 +20,7 @@ from typing import Any
 from lessons.pages import outside_code
 from minimind.errors import UserError
 from minimind.events import Claim, Language, Text, from_dict, to_dict
+from minimind.figures import show_number
 
 PLACEHOLDER = re.compile(r"\{\{(?P<experiment>[a-z0-9_]+)\.(?P<claim>[a-z0-9_]+)(?:\.(?P<measure>[A-Za-z0-9_]+))?\}\}")
 _SENTENCE = r"((?:[^|{}\n]|\{\{[A-Za-z0-9_.]+\}\})*)"
@@ -37,8 +38,6 @@ VERDICTS = {
     False: Text("✗ refuted", "✗ 不成立"),
     None: Text("≈ inconclusive", "≈ 无法判定"),
 }
-
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +156,3 @@ def seeds_of(claim: Claim) -> Text | None:
 def measurements_of(claim: Claim) -> dict[str, float]:
     """What was measured for `claim`, without the number of seeds."""
     return {name: value for name, value in claim.measured.items() if name != SEEDS}
-
-
-def show_number(value: float) -> str:
-    """`value` for a reader: three significant digits, powers of ten where it is tiny or huge."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    if value == int(value) and abs(value) < 1e6:
-        return f"{int(value):,}"
-    if 1e-3 <= abs(value) < 1e5:
-        digits = max(0, 2 - math.floor(math.log10(abs(value))))
-        return f"{value:,.{digits}f}"
-    mantissa, _, exponent = f"{value:.1e}".partition("e")
-    return f"{mantissa}×10{str(int(exponent)).translate(_SUPERSCRIPTS)}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from lessons.budgets import budgets_of
-from lessons.chart_text import WIDTH, draw_chart
 from lessons.predictions import Judged
-from lessons.recorded import PREDICTION, VERDICTS, measurements_of, seeds_of, show_number
-from lessons.results import DIFFERENCES, Results, charts_of
+from lessons.recorded import PREDICTION, VERDICTS, measurements_of, seeds_of
+from lessons.results import DIFFERENCES, Results
+from minimind.chart_text import WIDTH, draw_chart
+from minimind.charts import charts_of
 from minimind.commands.columns import in_columns
 from minimind.events import Alert, Claim, Event, Heatmap, Language, Note, Sample, Table, Text
 from minimind.experiment import BUDGETS, Experiment, Value
-from minimind.figures import rough_duration
+from minimind.figures import rough_duration, show_number
 from minimind.safe_text import clean, clean_line
 
 

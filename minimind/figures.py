@@ -6,6 +6,7 @@ import math
 
 from minimind.events import Language
 
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _UNITS: dict[Language, tuple[str, str, str, str]] = {
     "en": (" s", " min", " h", " d"),
     "zh": (" 秒", " 分", " 小时", " 天"),
@@ -75,3 +76,18 @@ def percent(share: float) -> str:
     """A share of one as a percentage: ``37 %``, ``0.4 %``."""
     value = 100 * share
     return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.1f} %"
+
+
+def show_number(value: float) -> str:
+    """`value` for a reader: three significant digits, powers of ten where it is tiny or huge."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == int(value) and abs(value) < 1e6:
+        return f"{int(value):,}"
+    if 1e-3 <= abs(value) < 1e5:
+        digits = max(0, 2 - math.floor(math.log10(abs(value))))
+        return f"{value:,.{digits}f}"
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}×10{str(int(exponent)).translate(_SUPERSCRIPTS)}"

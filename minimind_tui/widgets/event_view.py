@@ -12,7 +12,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lessons.results import DIFFERENCES, Chart
+from lessons.results import DIFFERENCES
+from minimind.charts import Chart
 from minimind.events import Alert, Band, Claim, Event, Heatmap, Level, Note, Progress, Sample, Scalars, Table, Text
 from minimind.safe_text import clean, clean_line
 from minimind_tui.speech import Speaker

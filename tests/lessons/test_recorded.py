@@ -20,10 +20,10 @@ from lessons.recorded import (
     placeholders,
     seeds_of,
     sentences,
-    show_number,
 )
 from minimind.errors import UserError
 from minimind.events import Claim, Text
+from minimind.figures import show_number
 
 CLAIM = Claim("dies", Text("it dies", "它没了"), {"share": 1.2345e-9, "loss": math.inf}, True)
 

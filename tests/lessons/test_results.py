@@ -9,8 +9,6 @@ from dataclasses import replace
 import pytest
 
 from lessons.budgets import budgets_of, expected_seconds, parse_budget, values_of
-from lessons.chart_svg import draw_svg
-from lessons.chart_text import draw_chart
 from lessons.export import export, export_all
 from lessons.predictions import Judged, judge, keep_prediction, prediction_of
 from lessons.progress import LessonProgress
@@ -18,6 +16,8 @@ from lessons.recorded import Recording
 from lessons.report import changed_values, report
 from lessons.results import Collector, Results
 from minimind import paths
+from minimind.chart_svg import draw_svg
+from minimind.chart_text import draw_chart
 from minimind.commands.columns import cell_width
 from minimind.errors import UserError
 from minimind.events import LANGUAGES, Band, Claim, Language, Level, Progress, Scalars, Text

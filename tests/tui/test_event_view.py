@@ -8,7 +8,7 @@ import pytest
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
-from lessons.results import charts_of
+from minimind.charts import charts_of
 from minimind.events import (
     Alert,
     Band,

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Mapping
 from xml.sax.saxutils import escape
 
-from lessons.chart_text import name_of
-from lessons.recorded import show_number
-from lessons.results import Chart, charts_of
 from minimind.chart_layout import Layout, is_wide_range, lay_out
+from minimind.chart_text import name_of
+from minimind.charts import Chart, charts_of
 from minimind.commands.columns import cell_width
 from minimind.events import Event, Heatmap, Language, Text
+from minimind.figures import show_number
 from minimind.plot import Curve, linear_axis, tick_label
 from minimind.safe_text import clean_line
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from lessons.recorded import show_number
-from lessons.results import Chart
 from minimind.chart_layout import MARKERS, Layout, is_wide_range, label_start, lay_out
+from minimind.charts import Chart
 from minimind.commands.columns import cell_width
 from minimind.events import Language, Text
+from minimind.figures import show_number
 from minimind.plot import Canvas, Curve
 from minimind.safe_text import clean_line
 
