@@ -83,6 +83,8 @@ def run_data(view: RunView) -> dict[str, Any]:
     return {
         "id": view.id,
         "name": view.name,
+        "tags": list(view.about.tags),
+        "note": view.about.note,
         "directory": str(view.directory),
         "created": view.created,
         "objective": None if view.problem else view.config.objective,

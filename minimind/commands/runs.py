@@ -1,4 +1,4 @@
-"""``minimind runs``: list, show, watch, stop, pause, resume, save, delete, diagnose and compare training runs."""
+"""``minimind runs``: list, show, watch, stop, pause, resume, save, delete, name, diagnose, compare."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from minimind.commands import run_about
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
 from minimind.commands.run_diagnosis import diagnose_run
@@ -39,6 +41,7 @@ from minimind.training.runs import (
     delete_run,
     find_run,
     list_runs,
+    parse_filter,
     request,
 )
 
@@ -56,7 +59,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         command.set_defaults(run=function)
         return command
 
-    add("list", _list, "all runs, newest first / 列出全部训练，新的在前")
+    listing = add("list", _list, "all runs, newest first / 列出全部训练，新的在前")
+    listing.add_argument(
+        "--filter",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TERM",
+        help="state:live tag:x objective:sft text; -TERM excludes / 筛选；前加 - 表示排除",
+    )
     _add_run(add("show", _show, "what a run was asked for and what became of it / 查看一个训练的设置与结果"))
     watch = add("watch", _watch, "print a run's records as they come / 实时打印训练记录")
     _add_run(watch)
@@ -79,6 +90,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     remove.add_argument("runs", nargs="+", metavar="RUN", help=_RUN_HELP)
     _add_take_over(remove)
     remove.add_argument("--yes", action="store_true", help="do not ask / 不再确认")
+    about = [
+        add("rename", run_about.rename, "give a run another name / 给训练改名"),
+        add("note", run_about.note, "write a note about a run / 给训练写备注"),
+        add("tag", run_about.tag, "add and remove tags / 增删标签"),
+    ]
+    for command in about:
+        _add_run(command)
+    run_about.add_about_flags(*about)
     _add_run(add("diagnose", diagnose_run, "what is wrong with a run and what to do / 诊断训练并给出建议"))
     compare = add("compare", _compare, "two runs side by side / 并排比较两个训练")
     compare.add_argument("runs", nargs=2, metavar="RUN", help=_RUN_HELP)
@@ -99,16 +118,27 @@ def _add_take_over(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _list(_arguments: argparse.Namespace, output: Output) -> int:
-    views = list_runs()
+def _list(arguments: argparse.Namespace, output: Output) -> int:
+    chosen = parse_filter(" ".join(arguments.filter))
+    views = [view for view in list_runs() if chosen.fits(view)]
     if output.as_json:
         for view in views:
             output.emit(run_data(view), "")
         return 0
+    if not views and arguments.filter:
+        output.say(Text("no run fits the filter", "没有符合条件的训练"))
+        return 0
     if not views:
         output.say(Text("no runs yet: minimind train starts one", "还没有训练：用 minimind train 开始"))
         return 0
-    header = (("run", "编号"), ("state", "状态"), ("step", "步数"), ("loss", "损失"), ("name", "名称"))
+    header = (
+        ("run", "编号"),
+        ("state", "状态"),
+        ("step", "步数"),
+        ("loss", "损失"),
+        ("name", "名称"),
+        ("tags", "标签"),
+    )
     rows = [[output.pick(*title) for title in header]]
     for view in views:
         glance = view.glance()
@@ -120,6 +150,7 @@ def _list(_arguments: argparse.Namespace, output: Output) -> int:
                 "" if glance.step is None else str(glance.step),
                 "" if loss is None else number(loss),
                 view.name,
+                " ".join(view.about.tags),
             ]
         )
     output.emit({}, in_columns(rows))
@@ -139,6 +170,7 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
         "bad_records": view.bad_records,
     }
     lines = [f"{view.id}  {view.name}".rstrip(), *status_lines(status, output)]
+    lines += run_about.about_lines(replace(view.about, name=None), output)
     if view.series:
         latest = {name: value for name, value in view.latest.items() if status.live or name != "eta_seconds"}
         lines += [

@@ -24,6 +24,8 @@ LOG = "log.txt"
 FINAL = "final.json"
 EXIT = "exit.json"
 CHECKPOINTS = "checkpoints"
+ABOUT = "about.json"
+ABOUT_LOCK = "about.lock"
 
 RUN_VARIABLE = "MINIMIND_RUN_DIRECTORY"
 """The environment variable by which a trainer and all its descendants can be told: their run's resolved directory."""

@@ -12,6 +12,7 @@ from minimind.config import TrainConfig
 from minimind.errors import UserError
 from minimind.events import Alert, Band, Event, Heatmap, Level, Mark, Note, Progress, Sample, Scalars, Table, Text
 from minimind.safe_text import clean_line
+from minimind.training.about import About, read_about
 from minimind.training.run_events import TimedEvent, parse_record
 from minimind.training.run_files import CHECKPOINTS, EVENTS, RUN, exists, finite_number, read_json
 from minimind.training.run_status import RunStatus, log_tail, status_of
@@ -84,8 +85,7 @@ class RunView:
             if strict:
                 raise
             self.problem = error.text
-        name, parent = self.request.get("name"), self.request.get("parent")
-        self.name = clean_line(name, 80) if isinstance(name, str) else ""
+        parent = self.request.get("parent")
         self.parent = clean_line(parent, 500) if isinstance(parent, str) else None
         self.created = finite_number(self.request.get("created")) or 0.0
         self.unknown_records = 0
@@ -101,6 +101,19 @@ class RunView:
             problem = self.problem or Text("unreadable", "无法读取")
             raise UserError(problem.en, problem.zh)
         return self._config
+
+    @property
+    def about(self) -> About:
+        """What a person says of it now: another name, a note, tags."""
+        return read_about(self.directory)
+
+    @property
+    def name(self) -> str:
+        """The name it was given last; empty for none."""
+        given, renamed = self.request.get("name"), self.about.name
+        if renamed is not None:
+            return renamed
+        return clean_line(given, 80) if isinstance(given, str) else ""
 
     @property
     def behind(self) -> bool:

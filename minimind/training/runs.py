@@ -24,11 +24,13 @@ from minimind import __version__, paths
 from minimind.config import MODEL_PRESETS, TrainConfig
 from minimind.errors import UserError
 from minimind.safe_text import clean_line
+from minimind.training.about import About, change_tags, checked_name, rename_run, set_note
 from minimind.training.control import WANTS, Control, Want, change_control, read_control
 from minimind.training.processes import host_name
 from minimind.training.recorder import Recorder
 from minimind.training.run_events import TimedEvent
 from minimind.training.run_files import EVENTS, LOCK, RUN, exists, open_to_read, read_json, take_lock, write_atomic
+from minimind.training.run_filter import RunFilter, parse_filter
 from minimind.training.run_status import LIVE_STATES, RESUMABLE_STATES, STATE_NAMES, RunStatus, State, status_of
 from minimind.training.run_view import FORMAT, CheckpointFile, Glance, RunView
 from minimind.training.series import Series
@@ -37,29 +39,34 @@ __all__ = [
     "LIVE_STATES",
     "RESUMABLE_STATES",
     "STATE_NAMES",
+    "About",
     "CheckpointFile",
     "Control",
     "Glance",
     "NoSuchRun",
     "Recorder",
     "Run",
+    "RunFilter",
     "RunStatus",
     "RunView",
     "Series",
     "State",
     "TimedEvent",
     "Want",
+    "change_tags",
     "create_run",
     "delete_run",
     "find_run",
     "list_runs",
+    "parse_filter",
     "read_control",
+    "rename_run",
     "request",
+    "set_note",
     "status_of",
 ]
 
 _DELETED = ".deleted-"
-_NAME_LIMIT = 80
 _EDGE = 64 << 10
 
 
@@ -87,7 +94,7 @@ def create_run(
     tell it, `argv` the command a person gave. Raises UserError where the directory cannot be made.
     """
     root = root or paths.runs()
-    name = _checked_name(name)
+    name = checked_name(name)
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         directory = _new_directory(root, config.objective)
@@ -257,16 +264,6 @@ def delete_run(run_directory: Path | str, *, take_over: bool = False) -> None:
 def _is_run(directory: Path) -> bool:
     """Whether `directory` is, or was meant to be, a run: one being made has none of these files yet."""
     return any(exists(directory / name) for name in (RUN, EVENTS, LOCK))
-
-
-def _checked_name(name: str | None) -> str:
-    name = (name or "").strip()
-    if len(name) > _NAME_LIMIT or name != clean_line(name) or os.sep in name:
-        raise UserError(
-            f"name {clean_line(name, 40)!r} is not allowed: use at most {_NAME_LIMIT} visible characters without {os.sep}",
-            f"名称 {clean_line(name, 40)!r} 不可用：请用不超过 {_NAME_LIMIT} 个可见字符，且不含 {os.sep}",
-        )
-    return name
 
 
 def _new_directory(root: Path, objective: str) -> Path:

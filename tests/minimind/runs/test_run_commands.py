@@ -333,3 +333,28 @@ def test_every_kind_of_record_has_its_line_in_both_languages() -> None:
     ):
         assert event_line(event, english) == en
         assert event_line(event, chinese) == zh
+
+
+def test_runs_are_named_tagged_and_filtered(runs: Runs, finished: Path) -> None:
+    other = create_run(TrainConfig()).directory
+    assert runs("rename", finished.name, "fox")[1].splitlines() == [finished.name, "name: fox"]
+    assert runs("tag", "fox", "good", "bad", "--remove", "bad")[0] == 0
+    (data,) = lines_of_json(runs("note", "fox", "looks well", "--json")[1])
+    assert data == {"id": finished.name, "name": "fox", "note": "looks well", "tags": ["good"]}
+    listed = [item["id"] for item in lines_of_json(runs("list", "--filter", "tag:good", "--json")[1])]
+    assert listed == [finished.name]
+    assert [item["id"] for item in lines_of_json(runs("list", "--filter=-tag:good", "--json")[1])] == [other.name]
+    assert "note: looks well" in runs("show", "fox")[1]
+    assert runs("list", "--filter", "tag:none")[2] == "no run fits the filter\n"
+    assert runs("list", "--filter", "tga:x")[0] == 2
+
+
+def test_a_run_is_diagnosed(runs: Runs, finished: Path) -> None:
+    assert runs("diagnose", finished.name)[2] == "nothing stands out in the 2 steps so far\n"
+    with Recorder(finished) as recorder:
+        recorder.record(Alert("warning", "not-finite", Text("…", "…"), 2))
+    (data,) = lines_of_json(runs("diagnose", finished.name, "--json")[1])
+    assert (data["code"], data["severity"], data["lesson"]) == ("rate-too-high", "error", "pretraining")
+    out = runs("diagnose", finished.name)[1]
+    assert out.startswith("error: the learning rate is too high\n")
+    assert "→ start again with learning_rate 0.00100" in out
