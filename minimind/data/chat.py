@@ -62,6 +62,17 @@ def encode_prompt(
     return _encode(tokenizer, [parts])[0][0]
 
 
+def encode_tool_results(
+    tokenizer: Tokenizer, results: Sequence[str], *, open_thinking: bool = False, style: Style = "minimind-3"
+) -> list[int]:
+    """The ids between an assistant's turn that ended (its ``<|im_end|>`` included) and its next, with tools' `results`."""
+    messages = [{"role": "tool", "content": result} for result in results]
+    told = (piece for index in range(len(messages)) for piece in _tool_response(messages, index))
+    return _encode(tokenizer, [[Piece("\n", "all"), *told, Piece(_generation_prompt(style, open_thinking), "all")]])[0][
+        0
+    ]
+
+
 def encode_dialogue(
     tokenizer: Tokenizer,
     messages: Sequence[Message],
