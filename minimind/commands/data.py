@@ -16,7 +16,7 @@ from minimind.data.preflight import refuse_kind
 from minimind.errors import UserError
 from minimind.figures import size
 
-_KINDS = ("pretrain", "sft", "dpo", "rlaif")
+_KINDS = ("pretrain", "sft", "dpo", "rlaif", "agent")
 
 
 def register(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -62,7 +62,7 @@ def run_list(_: argparse.Namespace, output: Output) -> int:
         here = entry.name in GENERATED or (paths.data() / entry.file).exists()
         data = {"name": entry.name, "kinds": entry.kinds, "bytes": entry.size, "here": here}
         mark = "●" if here else "○"
-        line = f"{mark} {entry.name:<18} {'/'.join(entry.kinds):<16} {'–' if entry.size is None else size(entry.size):>8}  {entry.about.of(output.language)}"
+        line = f"{mark} {entry.name:<18} {'/'.join(entry.kinds):<28} {'–' if entry.size is None else size(entry.size):>8}  {entry.about.of(output.language)}"
         output.emit(data, line)
     return 0
 
@@ -122,12 +122,7 @@ def _row(arguments: argparse.Namespace) -> tuple[str, Any]:
         path = Path(source)
         kind = arguments.kind or formats.guess_kind(path)
         report = formats.Report(path, allow_bad=True)
-        if kind == "pretrain":
-            rows = formats.read_texts(path, report)
-        elif kind == "dpo":
-            rows = formats.read_preferences(path, report)
-        else:
-            rows = formats.read_conversations(path, report, kind=kind)
+        rows = formats.documents(path, kind, report)
     row = next(islice(rows, arguments.row - 1, None), None) if arguments.row > 0 else None
     if row is None:
         raise UserError(
@@ -142,12 +137,12 @@ def _embedded_rows(kind: str, with_tools: bool) -> Iterator[Any]:
 
     if kind == "rlaif":
         raise UserError(
-            "the embedded corpus has no rlaif part: use --kind pretrain, sft or dpo",
-            "内置语料没有 rlaif 部分：请用 --kind pretrain、sft 或 dpo",
+            "the embedded corpus has no rlaif part: use --kind pretrain, sft, dpo or agent",
+            "内置语料没有 rlaif 部分：请用 --kind pretrain、sft、dpo 或 agent",
         )
-    parts: dict[str, corpus.Kind] = {"sft": "tools" if with_tools else "sft", "dpo": "dpo"}
+    parts: dict[str, corpus.Kind] = {"sft": "tools" if with_tools else "sft", "dpo": "dpo", "agent": "tools"}
     for record in corpus.records(parts.get(kind, "pretrain")):
-        yield tuple(record.values()) if kind == "dpo" else next(iter(record.values()))
+        yield tuple(record.values()) if kind in ("dpo", "agent") else next(iter(record.values()))
 
 
 def run_show(arguments: argparse.Namespace, output: Output) -> int:
@@ -158,6 +153,8 @@ def run_show(arguments: argparse.Namespace, output: Output) -> int:
     elif kind == "dpo":
         names = (output.pick("chosen", "选中"), output.pick("rejected", "落选"))
         text = "\n\n".join(f"[{name}]\n{_transcript(messages)}" for name, messages in zip(names, row, strict=True))
+    elif kind == "agent":
+        text = f"{_transcript(row[0])}\ngt: {' | '.join(row[1])}"
     else:
         text = _transcript(row)
     output.emit({"kind": kind, "row": arguments.row, "data": row}, text)
@@ -181,7 +178,7 @@ def run_mask(arguments: argparse.Namespace, output: Output) -> int:
         ids = [tokenizer.bos_id, *tokenizer.encode(row), tokenizer.eos_id]
         mask = [False] + [True] * (len(ids) - 1)
     else:
-        messages = row[0] if kind == "dpo" else row
+        messages = row[0] if kind in ("dpo", "agent") else row
         ids, mask = chat.encode_dialogue(tokenizer, messages, tools=chat.tools_of(messages), empty_thought=False)
     labels = [tokenizer.token_label(token) for token in ids]
     lines = [

@@ -37,13 +37,13 @@ _MB, _GB = 10**6, 10**9
 CATALOGUE: tuple[Entry, ...] = (
     Entry(
         EMBEDDED,
-        ("pretrain", "sft", "dpo", "rlaif"),
+        ("pretrain", "sft", "dpo", "rlaif", "agent"),
         None,
         Text("bilingual stories, sums and conversations, generated here", "双语故事、算术和对话，在本机生成"),
     ),
     Entry(
         EMBEDDED_TOOLS,
-        ("sft", "rlaif"),
+        ("sft", "agent"),
         None,
         Text("bilingual conversations with tool calls, generated here", "双语的工具调用对话，在本机生成"),
     ),
@@ -65,8 +65,13 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry("sft_t2t", ("sft",), 14 * _GB, Text("fine-tuning, full (minimind-3)", "微调，完整（minimind-3）")),
     Entry("dpo", ("dpo",), 53 * _MB, Text("preference pairs, English and Chinese", "偏好对，中英文")),
     Entry("rlaif", ("rlaif",), 24 * _MB, Text("prompts for PPO and GRPO", "用于 PPO、GRPO 的提示")),
-    Entry("agent_rl", ("rlaif",), 86 * _MB, Text("tool use with answers to check", "可核对答案的工具使用")),
-    Entry("agent_rl_math", ("rlaif",), 18 * _MB, Text("sums with tools and answers to check", "可核对答案的工具算术")),
+    Entry("agent_rl", ("agent", "rlaif"), 86 * _MB, Text("tool use with answers to check", "可核对答案的工具使用")),
+    Entry(
+        "agent_rl_math",
+        ("agent", "rlaif"),
+        18 * _MB,
+        Text("sums with tools and answers to check", "可核对答案的工具算术"),
+    ),
     Entry("lora_exam", ("sft",), None, Text("LoRA: the format of exam questions", "LoRA：考题格式")),
     Entry("lora_identity", ("sft",), 22_800, Text("LoRA: who the model is", "LoRA：自我认知")),
     Entry("lora_medical", ("sft",), 34 * _MB, Text("LoRA: medical questions", "LoRA：医疗问答")),

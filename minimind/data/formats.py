@@ -16,9 +16,10 @@ from minimind.errors import UserError
 from minimind.events import Text
 from minimind.safe_text import clean_line
 
-Kind = Literal["pretrain", "sft", "dpo", "rlaif"]
+Kind = Literal["pretrain", "sft", "dpo", "rlaif", "agent"]
 Messages = list[dict[str, Any]]
 Preference = tuple[Messages, Messages]
+AgentTask = tuple[Messages, list[str]]
 
 LONGEST_LINE = 4 << 20
 """Bytes; a longer line is skipped."""
@@ -145,6 +146,13 @@ def read_preferences(path: Path, report: Report) -> Iterator[Preference]:
     report.require_usable()
 
 
+def read_agent_tasks(path: Path, report: Report) -> Iterator[AgentTask]:
+    """The conversations of a file for tool use, up to the last question, each with the right answers (``gt``)."""
+    with _open(path) as file:
+        yield from _records(file, report, _agent_record)
+    report.require_usable()
+
+
 def is_json_lines(path: Path) -> bool:
     """Whether a file is one JSON object a line rather than plain text. Raises UserError like reading."""
     with _open(path) as file:
@@ -171,6 +179,8 @@ def documents(path: Path, kind: Kind, report: Report) -> Iterator[Any]:
         return read_texts(path, report)
     if kind == "dpo":
         return read_preferences(path, report)
+    if kind == "agent":
+        return read_agent_tasks(path, report)
     return read_conversations(path, report, kind=kind)
 
 
@@ -193,6 +203,8 @@ def guess_kind(path: Path) -> Kind:
                 continue
             if "chosen" in record:
                 return "dpo"
+            if "gt" in record:
+                return "agent"
             if "conversations" in record or "messages" in record:
                 return "sft"
             return "pretrain"
@@ -330,6 +342,17 @@ def _rlaif_record(record: dict[str, Any]) -> Messages:
     return prompt
 
 
+def _agent_record(record: dict[str, Any]) -> AgentTask:
+    messages = _conversation(record.get("conversations", record.get("messages")), "conversations")
+    asked = [place for place, message in enumerate(messages, 1) if message["role"] == "user"]
+    if not asked:
+        raise _BadLine("no user message to answer", "没有可供回答的 user 消息")
+    truths = record.get("gt")
+    if not isinstance(truths, list) or not all(isinstance(item, str) or type(item) in (int, float) for item in truths):
+        raise _BadLine('no "gt" list of texts and numbers', "没有由文本和数字组成的列表 “gt”")
+    return messages[: asked[-1]], [str(item) for item in truths]
+
+
 def _dpo_record(record: dict[str, Any]) -> Preference:
     pair = []
     for key in ("chosen", "rejected"):
@@ -347,6 +370,7 @@ _SCHEMAS: dict[Kind, Callable[[dict[str, Any]], Any]] = {
     "sft": _sft_record,
     "dpo": _dpo_record,
     "rlaif": _rlaif_record,
+    "agent": _agent_record,
 }
 
 

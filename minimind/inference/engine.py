@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from minimind.config import ModelConfig, SampleConfig
-from minimind.data.chat import encode_prompt, prompt_style
+from minimind.data.chat import encode_prompt, prompt_style, tools_of
 from minimind.data.tokenizer import Tokenizer
 from minimind.events import Text
 from minimind.hardware import choose_device, choose_dtype
@@ -186,12 +186,12 @@ class Engine:
         head = list(messages[:1]) if messages[0]["role"] == "system" else []
         rest = list(messages[len(head) :])
         limit = self.context - self._room(config)
-        tokens = encode_prompt(self.tokenizer, head + rest, style=style)
+        tokens = encode_prompt(self.tokenizer, head + rest, tools=tools_of(head), style=style)
         while len(tokens) > limit and len(rest) > 1:
             rest.pop(0)
             while len(rest) > 1 and rest[0]["role"] != "user":
                 rest.pop(0)
-            tokens = encode_prompt(self.tokenizer, head + rest, style=style)
+            tokens = encode_prompt(self.tokenizer, head + rest, tools=tools_of(head), style=style)
         dropped = len(messages) - len(head) - len(rest)
         if not dropped:
             return tokens, ()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from minimind.config import SampleConfig
-from minimind.data.chat import encode_tool_results, tools_of
+from minimind.data.chat import encode_tool_results, prompt_style, tools_of
 from minimind.data.corpus import language_of
 from minimind.inference.engine import Engine, Token
 from minimind.tools.calls import read_answer
@@ -51,4 +51,4 @@ def chat_with_tools(
         results = [run_call(call, language, tools).text for call in calls]
         told = "".join(f"\n<tool_response>\n{result}\n</tool_response>" for result in results) + "\n"
         yield dataclasses.replace(token, id=None, text=token.text + told, probability=None, finish=None)
-        ids = [*ids, *written, *encode_tool_results(engine.tokenizer, results, style=engine.style)]
+        ids = [*ids, *written, *encode_tool_results(engine.tokenizer, results, style=prompt_style(engine.tokenizer))]

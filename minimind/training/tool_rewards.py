@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-ALIGNED, VERIFIED, UNFINISHED, UNBALANCED = 0.5, 2.5, -0.5, -0.5
+ALIGNED, VERIFIED, UNFINISHED, UNBALANCED = 0.5, 2.5, 0.5, 0.5
 LIMIT = 3.0
 """The reward is clipped to ± this."""
 _TOLERANCE = 1e-6
@@ -66,6 +66,6 @@ def tool_reward_parts(truths: Sequence[str], outcome: Outcome) -> dict[str, floa
     parts = {"calls": ALIGNED if aligned else -ALIGNED}
     if truths:
         parts["verified"] = VERIFIED * sum(holds(outcome.answer, truth) for truth in truths) / len(truths)
-    parts["finished"] = 0.0 if outcome.finished else UNFINISHED
-    parts["tags"] = max(UNBALANCED * outcome.unbalanced, -LIMIT - sum(parts.values()))
+    parts["finished"] = 0.0 if outcome.finished else -UNFINISHED
+    parts["tags"] = 0.0 - min(UNBALANCED * outcome.unbalanced, LIMIT + sum(parts.values()))
     return parts

@@ -143,12 +143,20 @@ def tool_task(choice: Choice) -> ToolTask:
     parts = [choice.pick((_sum, _letters))(choice) for _ in range(2 if choice.chance(0.125) else 1)]
     asked = (", and " if english else "，").join(part.asked for part in parts)
     calls = tuple(part.call for part in parts)
-    truths = tuple(run_call(call).text for call in calls)
-    told = (", and " if english else "，").join(part.told(result) for part, result in zip(parts, truths, strict=True))
+    results = [run_call(call).text for call in calls]
+    truths = tuple(_truth(call, result, choice.language) for call, result in zip(calls, results, strict=True))
+    told = (", and " if english else "，").join(part.told(result) for part, result in zip(parts, results, strict=True))
     ending = "" if told.endswith(("。", ".")) else "." if english else "。"
     return ToolTask(
         _sentence(asked) + ("?" if english else "？"), calls, _sentence(told) + ending, truths, choice.language
     )
+
+
+def _truth(call: ToolCall, result: str, language: Language) -> str:
+    """What a right answer holds: the result; a single letter, which stands in many words, with its quotation marks."""
+    if call.name != "letter":
+        return result
+    return f'"{result}"' if language == "en" else f"“{result}”"
 
 
 def _sentence(text: str) -> str:

@@ -21,7 +21,7 @@ from minimind.data.formats import Report, check
 GOLDEN = {
     "pretrain": "60374c5575d6fb38d3640f8fe05466cbf9615a56cedec2968c81f748a70f8217",
     "sft": "d62b397d64277bfb6b8eaade731b9f2da66f2076efcbac2b96e31e4be2bb26ab",
-    "tools": "dc6e325ace36b79d1b207af90a1b12de434ee1aac1f6ad672de7a41a50deb33d",
+    "tools": "c28cf23e5aa0514f79445e900ab6ada8536f4f1b5365ee9e10ce4196f4cc7ea8",
     "dpo": "20b861b557d5f5922282196df1d351c91072d7d1cef98d4742cb7fee89b832e8",
 }
 SPLITS: tuple[corpus.Split, ...] = ("train", "validation", "test")

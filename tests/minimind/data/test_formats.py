@@ -266,3 +266,25 @@ def test_random_damage_never_escapes(tmp_path: Path) -> None:
             refused.append(error.text.en)
     assert 100 < len(refused) < 590
     assert not any("\x1b" in message for message in refused)
+
+
+def test_tasks_for_tool_use_end_with_the_question_and_bring_their_answers(tmp_path: Path) -> None:
+    path = tmp_path / "agent_rl.jsonl"
+    asked = [{"role": "system", "content": "", "tools": '[{"name": "length"}]'}, {"role": "user", "content": "?"}]
+    called = {"role": "assistant", "content": "", "tool_calls": '[{"name": "length", "arguments": {"text": "a"}}]'}
+    rows = [
+        {"conversations": [*asked, {"role": "assistant", "content": ""}], "gt": ["1", 2.5, 3]},
+        {"conversations": [*asked, called, {"role": "tool", "content": "1"}], "gt": []},
+        {"conversations": asked},
+        {"conversations": asked, "gt": "1"},
+        {"conversations": asked, "gt": [True]},
+        {"conversations": asked[:1], "gt": ["1"]},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    report = Report(path, allow_bad=True)
+    tasks = list(formats.read_agent_tasks(path, report))
+    assert [(len(messages), truths) for messages, truths in tasks] == [(2, ["1", "2.5", "3"]), (2, [])]
+    assert tasks[0][0][0]["tools"] == [{"name": "length"}]
+    assert [line for line, _ in report.first_bad] == [3, 4, 5, 6]
+    assert 'agent_rl.jsonl:3: no "gt" list' in report.examples[0].en
+    assert formats.guess_kind(path) == "agent"

@@ -1,0 +1,28 @@
+"""Tasks that are solved with tools: those made here, and those of files with right answers (``gt``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from minimind.data.corpus.tool_tasks import messages, tool_task
+from minimind.data.corpus.world import Choice, Split
+from minimind.data.formats import Report, read_agent_tasks
+from minimind.data.tasks import Task
+
+TOOLS = "tools"
+"""The kind of a task whose ``expected`` are the right answers, one for each call."""
+
+
+def made_task(index: int, kinds: Sequence[str] = (), *, seed: int = 0, split: Split = "train") -> Task:
+    """Task number `index` (≥ 0) of those made here; there is only one of the `kinds`."""
+    del kinds
+    choice = Choice("tool-task", index, seed, split)
+    task = tool_task(choice)
+    return Task(TOOLS, tuple(messages(choice, task)), task.truths)
+
+
+def read_tasks(path: Path, report: Report) -> Iterator[Task]:
+    """The tasks of a file of agent_rl rows. Raises UserError as every reader does."""
+    for asked, truths in read_agent_tasks(path, report):
+        yield Task(TOOLS, tuple(asked), tuple(truths))
