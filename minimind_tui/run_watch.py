@@ -14,6 +14,7 @@ from pathlib import Path
 
 from minimind.config import TrainConfig
 from minimind.events import Alert, Band, Level, Mark, Note, Progress, Sample, Scalars, Table
+from minimind.training.diagnose import Finding, diagnose
 from minimind.training.run_files import EVENTS
 from minimind.training.runs import CheckpointFile, RunStatus, RunView, TimedEvent
 
@@ -23,6 +24,7 @@ _BREATH = 0.004
 _POLL_SECONDS = 0.25
 _GLIMPSE_SECONDS = 2.0
 _LOG_LINES = 400
+_VERDICT_SECONDS = 5.0
 
 Curves = Mapping[str, tuple[list[float], list[float]]]
 
@@ -47,6 +49,8 @@ class RunSnapshot:
     marks: tuple[Mark, ...]
     checkpoints: tuple[CheckpointFile, ...]
     log: tuple[str, ...]
+    findings: tuple[Finding, ...] | None
+    """What the rules say; None until the whole file is taken in."""
     loading: float | None
     """Share of the file taken in so far, or None once it is all there."""
 
@@ -62,6 +66,9 @@ class RunWatch:
         self._taken = 0
         self._loaded = False
         self._next_drawing = 0.0
+        self._findings: tuple[Finding, ...] | None = None
+        self._judged = (-1, -1)
+        self._next_verdict = 0.0
 
     @property
     def config(self) -> TrainConfig:
@@ -113,8 +120,19 @@ class RunWatch:
             marks=tuple(view.marks),
             checkpoints=tuple(view.checkpoints()),
             log=view.log_tail(_LOG_LINES),
+            findings=self._diagnose(),
             loading=loading,
         )
+
+    def _diagnose(self) -> tuple[Finding, ...] | None:
+        """What the rules say, asked again every few seconds while something is recorded."""
+        seen = (self.view.step, len(self.view.alerts))
+        if self._loaded and seen != self._judged and time.monotonic() >= self._next_verdict:
+            self._judged = seen
+            began = time.monotonic()
+            self._findings = tuple(diagnose(self.view))
+            self._next_verdict = time.monotonic() + max(_VERDICT_SECONDS, 100 * (time.monotonic() - began))
+        return self._findings
 
     def close(self) -> None:
         """Let go of the file, once a poll that is under way has ended."""

@@ -23,6 +23,7 @@ from minimind_tui.metrics import main_group
 from minimind_tui.run_watch import RunSnapshot, RunWatch
 from minimind_tui.screens.rate_dialog import RateDialog
 from minimind_tui.screens.run_actions import STATE_MARKS, RunActions, Target
+from minimind_tui.widgets.findings_pane import FindingsPane
 from minimind_tui.widgets.line import Line
 from minimind_tui.widgets.list_table import Column, ListTable, TableRow
 from minimind_tui.widgets.loss_chart import LossChart
@@ -39,7 +40,7 @@ REMOTE_POLL_SECONDS = 1.0
 WIDE, TALL = 120, 40
 """From this size on all panes are shown at once."""
 
-PANES = ("loss", "samples", "metrics", "tables", "checkpoints", "log")
+PANES = ("loss", "samples", "metrics", "tables", "findings", "checkpoints", "log")
 CHECKPOINT_COLUMNS = (
     Column("run.column.step", 10, right=True),
     Column("run.column.held_out", 10, right=True),
@@ -74,6 +75,7 @@ class RunScreen(RunActions):
         Binding("f", "fine_tune", "run.key.fine_tune"),
         Binding("tab", "next_pane(1)", "run.key.next_pane"),
         Binding("shift+tab", "next_pane(-1)", "run.key.previous_pane", show=False),
+        Binding("g", "pane('findings')", "run.key.findings", show=False),
         Binding("l", "pane('log')", "run.key.log", show=False),
         Binding("a", "rate", "run.key.rate", show=False),
         Binding("z", "zoom", "run.key.zoom", show=False),
@@ -107,6 +109,7 @@ class RunScreen(RunActions):
             with Container(id="right", classes="side"):
                 yield SamplesPane(dialogue=self._watch.config.objective != "pretrain", id="samples", classes="pane")
                 yield TablesPane(id="tables", classes="pane -absent")
+                yield FindingsPane(id="findings", classes="pane")
                 with Container(id="checkpoints", classes="pane"):
                     yield ListTable(CHECKPOINT_COLUMNS, id="checkpoint-table")
                     yield Line(id="checkpoints-none")
@@ -166,6 +169,8 @@ class RunScreen(RunActions):
         self._draw(snapshot)
         self.query_one(SamplesPane).set_samples(snapshot.samples)
         self._tables(snapshot)
+        self.query_one(FindingsPane).set_findings(snapshot.findings, snapshot.step)
+        self.query_one(PaneBar).set_count("findings", len(snapshot.findings or ()))
         self._held_out(snapshot)
         self.query_one(RunOutcome).set(snapshot, best=self._best(), can_fine_tune=self._can_fine_tune())
         self._checkpoints(snapshot)
@@ -262,6 +267,10 @@ class RunScreen(RunActions):
         """Go to the next pane, or to the one before."""
         panes = self._offered()
         self.action_pane(panes[(panes.index(self._pane) + step) % len(panes)])
+
+    @on(FindingsPane.LessonWanted)
+    def _lesson_wanted(self, event: FindingsPane.LessonWanted) -> None:
+        self.app.leave_for_lesson(event.slug)
 
     def action_zoom(self) -> None:
         """The pane with the focus alone, or all again."""

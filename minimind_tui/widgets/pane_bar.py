@@ -33,12 +33,19 @@ class PaneBar(Painted):
     def __init__(self, names: Sequence[str], prefix: str, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._names, self._prefix = tuple(names), prefix
+        self._counts: dict[str, int] = {}
         self.current = self._names[0]
 
     def set_names(self, names: Sequence[str]) -> None:
         """Offer these panes, the current one among them."""
         self._names = tuple(names)
         self.schedule()
+
+    def set_count(self, name: str, count: int) -> None:
+        """How many things the pane `name` has to say; none is not shown."""
+        if self._counts.get(name, 0) != count:
+            self._counts[name] = count
+            self.schedule()
 
     def show(self, name: str) -> None:
         """Mark `name` as the current one."""
@@ -66,4 +73,5 @@ class PaneBar(Painted):
             start = end
 
     def _label(self, name: str) -> str:
-        return self.t(f"{self._prefix}.{name}")
+        count = self._counts.get(name)
+        return self.t(f"{self._prefix}.{name}") + (f" {count}" if count else "")

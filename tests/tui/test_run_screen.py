@@ -10,6 +10,7 @@ import pytest
 from minimind.config import TrainConfig
 from minimind.errors import UserError
 from minimind.events import Alert, Band, Language, Level, Mark, Sample, Scalars, Table, Text
+from minimind.training.rules.finding import Finding
 from minimind.training.runs import Recorder, read_control
 from minimind_tui import supervisor
 from minimind_tui.app import MiniMindApp
@@ -56,6 +57,8 @@ async def test_tab_goes_through_the_panes_where_there_is_no_room_for_all() -> No
             await until_shown(pilot, "there was a fox at step 50.")
             await pilot.press("tab")
             await until_shown(pilot, "Gradient norm", "Tokens/s")
+            await pilot.press("tab")
+            await until_shown(pilot, "Nothing stands out in the 60 steps")
             await pilot.press("tab")
             text = await until_shown(pilot, "Held-out", "1.0 MB")
             assert "1.320" in text
@@ -329,3 +332,72 @@ async def test_one_pane_can_have_all_the_room() -> None:
         assert "hello from the trainer" in text_of(app)
         await pilot.press("z")
         await until_shown(pilot, "hello from the trainer", "Loss  ━")
+
+
+EVIL = "\x1b[2J[/]"
+FOUND = [
+    Finding(
+        "spike",
+        "error",
+        Text("The loss jumped", "损失突跳"),
+        Text(f"It rose to 7.{EVIL}", f"升到了 7。{EVIL}"),
+        Text("Lower the rate.", "请调低学习率。"),
+        "training",
+        (40, 44),
+        {"gradient_norm": 12.5},
+    ),
+    Finding("plateau", "info", Text("No progress", "停滞"), Text("…", "…"), Text("Wait.", "再等等。"), "softmax"),
+]
+
+
+@pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (160, 50))])
+async def test_findings_have_evidence_advice_and_a_lesson(
+    language: Language, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minimind_tui.run_watch.diagnose", lambda view: FOUND if view.step >= 40 else [])
+    monkeypatch.setattr("minimind_tui.run_watch._VERDICT_SECONDS", 0.05)
+    directory = make_run(steps=30)
+    app = MiniMindApp(language=language)
+    async with app.run_test(size=size) as pilot:
+        await app.show_run(directory)
+        await until(pilot, lambda: app.screen.query("FindingsPane"))
+        await pilot.press("g")
+        await until_shown(pilot, "the 30 steps so far" if language == "en" else "到目前的 30 步为止")
+        with Recorder(directory) as recorder:
+            for step in range(31, 51):
+                recorder.record(scalars(step))
+        words = {
+            "en": (
+                "The loss jumped · steps 40 to 44",
+                "It rose to 7.␛[2J[/]",
+                "now 12.5",
+                "→ Lower the rate.",
+                "No progress",
+            ),
+            "zh": ("损失突跳 · 第 40 至 44 步", "升到了 7。", "当前 12.5", "→ 请调低学习率。", "停滞"),
+        }
+        text = await until_shown(pilot, *words[language])
+        assert "\x1b" not in text
+        if size[0] == 80:
+            assert "Findings 2" in text
+        asked: list[str] = []
+        monkeypatch.setattr(app, "leave_for_lesson", asked.append)
+        await pilot.press("enter", "down", "enter")
+        await until(pilot, lambda: asked == ["training", "softmax"])
+
+
+async def test_the_rules_are_asked_of_what_was_really_recorded() -> None:
+    directory = make_run(steps=0)
+    with Recorder(directory) as recorder:
+        recorder.record(Mark("started", 0, {"steps": 400}))
+        for step in range(1, 301):
+            speed = 9000.0 if step < 150 else 900.0
+            recorder.record(
+                Scalars(step, {"loss": 5.0 - step / 100, "tokens_per_second": speed, "tokens": step * 4096.0})
+            )
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 40)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "Findings 1")
+        await pilot.press("g")
+        await until_shown(pilot, "900 tokens a second since step 149", "⏎ lesson: pretraining")
