@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+_TENSOR_CORES = (7, 0)
+"""The compute capability from which NVIDIA's GPUs multiply float16 several times as fast as float32."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt(3), from malloc.h."""
 
@@ -80,17 +82,22 @@ def choose_device(wish: str) -> torch.device:
     return torch.device(wish)
 
 
-def choose_dtype(wish: str, device: torch.device) -> torch.dtype:
-    """The precision for ``auto``, ``float32`` or ``bfloat16``. ``auto`` is bfloat16 where the hardware is fast at it."""
+def choose_dtype(wish: str, device: torch.device, *, half: bool = False) -> torch.dtype:
+    """The precision for ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+
+    ``auto`` is bfloat16 where the hardware is fast at it. On an NVIDIA GPU that is not, but has tensor cores (Volta,
+    Turing), it is float16 for those who take it (`half`: what trains in it must scale the loss); elsewhere float32.
+    """
     import torch
 
-    if wish == "auto":
-        if device.type == "cuda":
-            fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            fast = device.type == "cpu" and cpu_has_fast_bfloat16()
-        return torch.bfloat16 if fast else torch.float32
-    return torch.bfloat16 if wish == "bfloat16" else torch.float32
+    if wish != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wish]
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16
+        tensor_cores = torch.cuda.get_device_capability(device) >= _TENSOR_CORES
+        return torch.float16 if half and tensor_cores else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and cpu_has_fast_bfloat16() else torch.float32
 
 
 def keep_freed_memory() -> bool:

@@ -100,6 +100,14 @@ class OptimizerSettings(Config):
     beta2: float = setting(0.95, "AdamW beta 2", "AdamW 的 beta2", low=0.0, high=0.99999, advanced=True)
     momentum: float = setting(0.95, "Muon's momentum", "Muon 的动量", low=0.0, high=0.9999, advanced=True)
     clip: float = setting(1.0, "largest gradient norm", "梯度范数上限", low=1e-9, high=1e9, advanced=True)
+    ema: float = setting(
+        0.0,
+        "decay of a running average of the weights, which is then what is evaluated and saved (0: none)",
+        "权重滑动平均的衰减率；启用后评估与保存的都是平均值（0：不用）",
+        low=0.0,
+        high=0.999999,
+        advanced=True,
+    )
     zero_output: bool = setting(
         False,
         "a new model begins with output projections of zero: each block adds nothing at first",
@@ -126,7 +134,7 @@ class MachineSettings(Config):
         "auto",
         "precision of the forward pass",
         "前向计算的精度",
-        choices=("auto", "float32", "bfloat16"),
+        choices=("auto", "float32", "bfloat16", "float16"),
         advanced=True,
     )
     compile: str = setting(
@@ -134,6 +142,18 @@ class MachineSettings(Config):
         "what is compiled: our own kernels (CPU), the model by torch.compile, or nothing",
         "编译什么：自带的内核（CPU）、用 torch.compile 编译模型，或不编译",
         choices=("auto", "kernels", "torch", "off"),
+        advanced=True,
+    )
+    gradient_checkpointing: bool = setting(
+        False,
+        "keep only what enters each block and compute the rest again: less memory, a third slower",
+        "只保留每层的输入，其余在反向时重算：省内存，约慢三分之一",
+        advanced=True,
+    )
+    deterministic: bool = setting(
+        False,
+        "only algorithms that give the same bits each time (matters on a GPU; slower)",
+        "只用每次结果逐位相同的算法（主要影响 GPU，会慢一些）",
         advanced=True,
     )
     threads: int | None = setting(
@@ -150,6 +170,14 @@ class RecordSettings(Config):
     )
     evaluation_tokens: int = setting(
         32768, "held-out tokens an evaluation", "每次评估的留出词元数", low=64, high=1_000_000_000, advanced=True
+    )
+    patience: int | None = setting(
+        None,
+        "evaluations in a row without a new best after which training ends (none: never)",
+        "连续多少次评估没有变好就提前结束（none：从不）",
+        low=1,
+        high=1_000_000,
+        advanced=True,
     )
     sample_every: int = setting(50, "steps between samples", "每隔多少步生成样例", low=1, high=100_000_000)
     save_every: int = setting(100, "steps between checkpoints", "每隔多少步存检查点", low=1, high=100_000_000)

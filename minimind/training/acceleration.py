@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -15,7 +16,8 @@ from minimind.hardware import choose_device, choose_dtype
 from minimind.model.transformer import MiniMind
 from minimind.native import NativeUnavailable
 from minimind.training.attention import install_fast_attention
-from minimind.training.kernels.library import Kernels, kernels_are_built, load_kernels
+from minimind.training.gradient_checkpointing import install_gradient_checkpointing
+from minimind.training.kernels.library import KERNEL_TYPES, Kernels, kernels_are_built, load_kernels
 from minimind.training.kernels.modules import PARTS, install_kernels
 
 Tell = Callable[[Text], None]
@@ -34,6 +36,7 @@ class Precision:
 
     kernels        our own, compiled for this processor; None where PyTorch does all the work
     parts          of the step that they do (benchmarks leave some out)
+    recompute      whether blocks keep only their input for the backward pass (gradient checkpointing)
     compile_from   the remaining steps from which the model is given to torch.compile; None: never
     """
 
@@ -42,6 +45,7 @@ class Precision:
     kernels: Kernels | None = None
     parts: frozenset[str] = PARTS
     compile_from: int | None = None
+    recompute: bool = False
 
 
 def choose_precision(config: TrainConfig, tell: Tell | None = None) -> tuple[Precision, Text | None]:
@@ -51,20 +55,23 @@ def choose_precision(config: TrainConfig, tell: Tell | None = None) -> tuple[Pre
     being compiled. Raises UserError for a device that is not there and for kernels that were asked for and cannot be had.
     """
     device = choose_device(config.device)
-    dtype = choose_dtype(config.dtype, device)
+    dtype = choose_dtype(config.dtype, device, half=True)
+    precision = Precision(device, dtype, recompute=config.gradient_checkpointing)
     wish = config.compile
     if wish == "auto":
         wish = {"cpu": "kernels", "cuda": "torch"}.get(device.type, "off")
     if wish == "torch":
-        return Precision(device, dtype, compile_from=0 if config.compile == "torch" else COMPILE_FROM), None
+        return replace(precision, compile_from=0 if config.compile == "torch" else COMPILE_FROM), None
     if wish == "off":
-        return Precision(device, dtype), None
+        return precision, None
     try:
         if device.type != "cpu":
             raise NativeUnavailable(Text("they are for the CPU", "它们只用于 CPU"))
+        if dtype not in KERNEL_TYPES:
+            raise NativeUnavailable(Text("they do not compute in float16", "它们不支持 float16"))
         if tell is not None and not kernels_are_built(dtype):
             tell(_BUILDING)
-        return Precision(device, dtype, load_kernels(dtype)), None
+        return replace(precision, kernels=load_kernels(dtype)), None
     except NativeUnavailable as error:
         if config.compile == "kernels":
             raise UserError(
@@ -75,7 +82,7 @@ def choose_precision(config: TrainConfig, tell: Tell | None = None) -> tuple[Pre
             f"training goes without compiled kernels and is slower ({error.text.en})",
             f"未使用编译的内核，训练会慢一些（{error.text.zh}）",
         )
-        return Precision(device, dtype), note
+        return precision, note
 
 
 def accelerate(working: MiniMind, precision: Precision, *, shared: MiniMind) -> MiniMind:
@@ -84,15 +91,27 @@ def accelerate(working: MiniMind, precision: Precision, *, shared: MiniMind) -> 
     `shared`, the model that is saved and that writes samples, stays as it is: where `working` is that very one, its
     twin has the same parameters in other modules.
     """
-    if precision.kernels is None:
+    if precision.kernels is not None:
+        if working is shared:
+            working = copy.deepcopy(working, {id(parameter): parameter for parameter in working.parameters()})
+        install_kernels(working, precision.kernels, precision.parts)
+    if precision.kernels is None or "attention" not in precision.parts:
         install_fast_attention(working, precision.dtype, precision.device)
-        return working
-    if working is shared:
-        working = copy.deepcopy(working, {id(parameter): parameter for parameter in working.parameters()})
-    install_kernels(working, precision.kernels, precision.parts)
-    if "attention" not in precision.parts:
-        install_fast_attention(working, precision.dtype, precision.device)
+    if precision.recompute:
+        install_gradient_checkpointing(working)
     return working
+
+
+def use_deterministic_algorithms(wish: bool) -> None:
+    """Let torch choose only algorithms that give the same bits each time, or any. Call before a GPU computes.
+
+    An operation that has no such algorithm on the device raises RuntimeError when it runs.
+    """
+    if wish:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS adds up in any order
+        torch.backends.cudnn.benchmark = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a help in the search for faults, and slow
+    torch.use_deterministic_algorithms(wish)
 
 
 def compile_model(model: MiniMind) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,7 +12,10 @@ from torch import Tensor, nn
 
 from minimind.config import TrainConfig
 from minimind.model.transformer import MiniMind
+from minimind.training.average import WeightAverage
 from minimind.training.muon import MOMENTUM, Muon, for_matrices, is_embedding
+
+_FOLLOWED, _UPDATES, _SCALE = "|followed", "|average_updates", "|loss_scale"
 
 
 def decay_groups(parameters: Mapping[str, Tensor], weight_decay: float, *, every: bool = False) -> list[dict[str, Any]]:
@@ -73,6 +77,8 @@ class Optimizer:
             fused=self._fused(),
         )
         self._parts: list[torch.optim.Optimizer] = [self.adamw] if self.muon is None else [self.adamw, self.muon]
+        self._average = WeightAverage(inside, config.ema) if config.ema > 0 else None
+        self.scaler = torch.amp.GradScaler(self._device.type) if dtype == torch.float16 else None
 
     def _muon(self, names: list[str], config: TrainConfig, dtype: torch.dtype) -> Muon:
         """Muon for the parameters of these names; it iterates in bfloat16 where the model computes in it."""
@@ -86,7 +92,15 @@ class Optimizer:
 
     def _fused(self) -> bool:
         """Whether one pass over memory updates a parameter, where PyTorch's default is a pass for each operation."""
-        return next(iter(self._masters.values())).device.type in ("cpu", "cuda")
+        return self._device.type in ("cpu", "cuda")
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self._masters.values())).device
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """What to take the gradients of. In float16 a multiple of `loss`, so that small gradients are not lost."""
+        return loss if self.scaler is None else self.scaler.scale(loss)
 
     def collect(self) -> None:
         """Add the gradients of one micro-step to the masters', in float32, and clear them from the working model."""
@@ -107,7 +121,14 @@ class Optimizer:
         return list(self._masters.values())
 
     def clip_gradients(self) -> float:
-        """Scale the gradients down to the largest allowed norm; returns the norm before (NaN or inf where one is)."""
+        """Scale the gradients down to the largest allowed norm; returns the norm before (NaN or inf where one is).
+
+        In float16 the multiple of `scaled` is taken out first, and the next one halved where gradients overflowed.
+        """
+        if self.scaler is not None:
+            for part in self._parts:
+                self.scaler.unscale_(part)
+            self.scaler.update()
         return float(nn.utils.clip_grad_norm_(self._masters.values(), self.clip))
 
     def step(self, share: float) -> None:
@@ -116,7 +137,26 @@ class Optimizer:
             for group in part.param_groups:
                 group["lr"] = self.peak * share * self._rates.get(group.get("kind", ""), 1.0)
             part.step()
+        if self._average is not None:
+            self._average.update()
         self.publish()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let `model` and `working` have the average of the weights for a while, where there is one.
+
+        That is what is evaluated, samples and is saved as the model: what a person will use.
+        """
+        if self._average is None:
+            yield
+            return
+        self._average.exchange()
+        self.publish()
+        try:
+            yield
+        finally:
+            self._average.exchange()
+            self.publish()
 
     def discard(self) -> None:
         """Forget the gradients: after an update, or instead of one."""
@@ -135,17 +175,40 @@ class Optimizer:
         return all(bool(torch.isfinite(master).all()) for master in self._masters.values())
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """The optimisers' moments and step counts as ``<parameter>|<what>`` → tensor; what a resumed run needs."""
-        return {f"{name}|{what}": value for name, what, value in self._moments()}
+        """What a resumed run needs besides the model as it is saved, as ``<parameter>|<what>`` → tensor.
 
+        The optimisers' moments and step counts; with an average, the weights it follows; in float16 the loss's scale.
+        """
+        found = {f"{name}|{what}": value for name, what, value in self._moments()}
+        if self._average is not None:
+            found |= {f"{name}{_FOLLOWED}": weight for name, weight in self._average.weights.items()}
+            found[_UPDATES] = torch.tensor(self._average.updates)
+        if self.scaler is not None:
+            scale = self.scaler.state_dict()
+            found[_SCALE] = torch.tensor([scale["scale"], scale["_growth_tracker"]], dtype=torch.float64)
+        return found
+
+    @torch.no_grad()
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `state_tensors` gave."""
+        """Take back what `state_tensors` gave; the weights are those of the saved model by then."""
+        if self._average is not None:
+            self._average.reset()
+            self._average.updates = int(tensors.get(_UPDATES, torch.tensor(0)))
+        if self.scaler is not None and _SCALE in tensors:
+            scale, tracker = tensors[_SCALE].tolist()
+            self.scaler.load_state_dict(self.scaler.state_dict() | {"scale": scale, "_growth_tracker": int(tracker)})
         for key, value in tensors.items():
             name, _, what = key.rpartition("|")
-            master = self._masters[name]
-            stays = what == "step" and not self._fused()  # the unfused one counts in main memory
-            part = self.muon if self.muon is not None and what == MOMENTUM else self.adamw
-            part.state[master][what] = value if stays else value.to(master.device)
+            if key.endswith(_FOLLOWED):
+                self._masters[name].copy_(value)
+            elif name:
+                self._take_moment(self._masters[name], what, value)
+        self.publish()
+
+    def _take_moment(self, master: Tensor, what: str, value: Tensor) -> None:
+        stays = what == "step" and not self._fused()  # the unfused one counts in main memory
+        part = self.muon if self.muon is not None and what == MOMENTUM else self.adamw
+        part.state[master][what] = value if stays else value.to(master.device)
 
     @torch.no_grad()
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:

@@ -20,7 +20,7 @@ from minimind.events import Text
 from minimind.interop.opening import open_any
 from minimind.model.locate import locate_model
 from minimind.model.transformer import MiniMind
-from minimind.training.acceleration import Precision, Tell, choose_precision
+from minimind.training.acceleration import Precision, Tell, choose_precision, use_deterministic_algorithms
 from minimind.training.initial import set_initial_weights
 from minimind.training.job import Job
 from minimind.training.objective import find_objective
@@ -47,6 +47,7 @@ def build_job(
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    use_deterministic_algorithms(config.deterministic)
     precision, slower = choose_precision(config, tell)
     objective = find_objective(config.objective)
     random.seed(config.seed)

@@ -13,7 +13,8 @@ from minimind.hardware import cpu_flags, cpu_is_amd
 from minimind.native import NativeLibrary, cannot_load
 
 _FLAGS = ("-fopenmp", "-fno-math-errno", "-fno-trapping-math")
-_MACROS = {torch.bfloat16: ("-DBFLOAT16",), torch.float32: ()}
+KERNEL_TYPES = {torch.bfloat16: ("-DBFLOAT16",), torch.float32: ()}
+"""What the kernels compute in, with the macros of the C file."""
 
 _SIGNATURES = {
     "rms_norm": "pppnnf",
@@ -99,4 +100,6 @@ def _library(dtype: torch.dtype) -> NativeLibrary:
     wide = ("-mprefer-vector-width=512",) if "avx512f" in cpu_flags() else ()
     name = str(dtype).removeprefix("torch.")
     files = ("pointwise.c", "attention.c")
-    return NativeLibrary(f"training-{name}", paths.training_kernel_sources(), files, (*_FLAGS, *wide, *_MACROS[dtype]))
+    return NativeLibrary(
+        f"training-{name}", paths.training_kernel_sources(), files, (*_FLAGS, *wide, *KERNEL_TYPES[dtype])
+    )
