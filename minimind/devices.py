@@ -29,6 +29,8 @@ from minimind.scale import (
 
 ALL = "all"
 DTYPE_BYTES = {"float32": FLOAT32_BYTES, "bfloat16": BFLOAT16_BYTES}
+_AS_FAST = {"float16": "bfloat16"}
+"""Types that stand for each other: as large, and as fast wherever there are both."""
 TOKENS_PER_PARAMETER = 20
 """Training tokens a parameter that spend a given amount of computation best (Hoffmann et al. 2022, "Chinchilla")."""
 _FRAMEWORK_BYTES = 1e9
@@ -67,10 +69,11 @@ class Device:
     def dtype(self, wish: str = "auto") -> str:
         """The type to compute in: ``float32``, or ``bfloat16`` where the device is faster in it.
 
-        Raises UserError where it cannot compute in the `wish`.
+        ``float16`` is as large and as fast as that. Raises UserError where it cannot compute in the `wish`.
         """
         if wish == "auto":
             return max(self.peak, key=lambda name: self.peak[name])
+        wish = _AS_FAST.get(wish, wish)
         if wish not in self.peak:
             known = ", ".join(self.peak)
             raise UserError(
@@ -145,7 +148,7 @@ def _matching(name: str) -> Sequence[Device]:
 
 def computing_in(dtype: str, places: Sequence[Device]) -> tuple[Device, ...]:
     """Those of `places` that compute in `dtype` (``auto``: all). Raises UserError where none does."""
-    able = tuple(place for place in places if dtype in ("auto", *place.peak))
+    able = tuple(place for place in places if _AS_FAST.get(dtype, dtype) in ("auto", *place.peak))
     if not able and places:
         places[0].dtype(dtype)
     return able

@@ -110,7 +110,8 @@ def use_deterministic_algorithms(wish: bool) -> None:
     if wish:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS adds up in any order
         torch.backends.cudnn.benchmark = False
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a help in the search for faults, and slow
+    # Filling new memory helps in the search for faults, and is slow.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(wish)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -24,7 +25,7 @@ def install_gradient_checkpointing(model: MiniMind) -> None:
             vars(block)[_FORWARD] = partial(_forward, block, block.forward)
 
 
-def _forward(block: nn.Module, forward: partial[Tensor], x: Tensor, *arguments: object) -> Tensor:
+def _forward(block: nn.Module, forward: Callable[..., Tensor], x: Tensor, *arguments: object) -> Tensor:
     """`forward` of `block`, forgetting where a backward pass will come; without one (a model that writes) as ever."""
     if not (block.training and torch.is_grad_enabled()):
         return forward(x, *arguments)

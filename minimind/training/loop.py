@@ -120,6 +120,8 @@ class Trainer:
                 if not self._obey():
                     return self._leave("stopped")
                 self._advance()
+                if self.config.patience is not None and state.no_better >= self.config.patience:
+                    break
             return self._leave("finished")
         except _Diverged as error:
             self._record.record(Alert("error", "not-finite", error.text, state.step))
@@ -137,7 +139,8 @@ class Trainer:
         self._record_update(update)
         for event in self.job.objective.events(state.step):
             self._record.record(event)
-        self._guard(update)
+        if not update.overflowed:
+            self._guard(update)
         if self._due(self.config.evaluate_every):
             self._evaluate()
         if self._due(self.config.sample_every):
@@ -193,17 +196,21 @@ class Trainer:
     def _evaluate(self) -> None:
         """Measure the held-out loss."""
         state = self.state
-        values = self.group.by_first(lambda: self.job.objective.evaluate(self.updater.working, self._held_out))
+        with self.updater.optimizer.averaged():
+            values = self.group.by_first(lambda: self.job.objective.evaluate(self.updater.working, self._held_out))
         self._record.record(Scalars(state.step, values))
-        state.validation_loss, state.validation_step = values["validation_loss"], state.step
+        state.evaluated(values["validation_loss"])
+        if self.config.patience is not None and state.no_better == 0 and state.step > 0:
+            self._save()  # training may end long after its best
 
     def _sample(self) -> None:
         """Let the model write, so that a person can see what the loss means."""
         if not self.group.first:
             return
         model, objective = self.updater.optimizer.model, self.job.objective
-        for sample in samples(model, self.job.tokenizer, objective, self.state.step, length=SAMPLE_TOKENS):
-            self._record.record(sample)
+        with self.updater.optimizer.averaged():
+            for sample in samples(model, self.job.tokenizer, objective, self.state.step, length=SAMPLE_TOKENS):
+                self._record.record(sample)
 
     def _obey(self) -> bool:
         """Do what is wished between two steps; returns whether to go on."""
@@ -299,10 +306,7 @@ class Trainer:
         if outcome == "stopped":
             text = Text(f"stopped as asked after step {step}, and saved", f"已按要求在第 {step} 步后停止并保存")
         else:
-            loss = self.state.validation_loss
-            text = Text(f"all {step} steps are done", f"全部 {step} 步已完成")
-            if loss is not None:
-                text = Text(f"{text.en}; held-out loss {loss:.3f}", f"{text.zh}；留出集损失 {loss:.3f}")
+            text = self.state.how_it_ended()
         return self._end(Verdict(outcome, text, step))
 
     def _end(self, verdict: Verdict) -> Verdict:

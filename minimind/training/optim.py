@@ -131,6 +131,10 @@ class Optimizer:
             self.scaler.update()
         return float(nn.utils.clip_grad_norm_(self._masters.values(), self.clip))
 
+    def can_scale_down(self) -> bool:
+        """Whether gradients that overflow may fit next time: in float16, until nothing of the multiple is left."""
+        return self.scaler is not None and self.scaler.get_scale() >= 1
+
     def step(self, share: float) -> None:
         """One update at `share` of the peak learning rate."""
         for part in self._parts:

@@ -41,6 +41,8 @@ class State:
     validation_loss   of the newest evaluation, and the `validation_step` it belongs to
     best_loss, best_step   the least validation loss that a checkpoint was saved with, and that checkpoint's step
     not_finite        updates left out in a row because of a loss or gradient that was no number
+    least_loss, least_step   the least validation loss so far, saved or not, and its step
+    no_better         evaluations in a row since then
     """
 
     steps: int
@@ -54,6 +56,32 @@ class State:
     best_loss: float | None = None
     best_step: int = -1
     not_finite: int = 0
+    least_loss: float | None = None
+    least_step: int = -1
+    no_better: int = 0
+
+    def evaluated(self, loss: float) -> None:
+        """Note the held-out `loss` of the present step, and whether it is the least so far."""
+        self.validation_loss, self.validation_step = loss, self.step
+        if self.least_loss is None or loss < self.least_loss:
+            self.least_loss, self.least_step, self.no_better = loss, self.step, 0
+        else:
+            self.no_better += 1
+
+    def how_it_ended(self) -> Text:
+        """A sentence about a run whose steps are done, or that was no longer getting better."""
+        loss, least = self.validation_loss, self.least_loss
+        if self.step < self.steps and least is not None:
+            return Text(
+                f"ended early after step {self.step}: {self.no_better} evaluations without a better held-out loss than "
+                f"{least:.3f}, that of step {self.least_step}, whose checkpoint is kept",
+                f"在第 {self.step} 步提前结束：连续 {self.no_better} 次评估都没有超过第 {self.least_step} 步的留出集损失 "
+                f"{least:.3f}（该检查点已保留）",
+            )
+        text = Text(f"all {self.step} steps are done", f"全部 {self.step} 步已完成")
+        if loss is None:
+            return text
+        return Text(f"{text.en}; held-out loss {loss:.3f}", f"{text.zh}；留出集损失 {loss:.3f}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +129,12 @@ def checkpoint_files(
         tensors[_CUDA_RNG] = torch.cuda.get_rng_state()
     version, words, gauss = random.getstate()
     described = {**about, "state": asdict(state), "python_random": [version, list(words), gauss]}
+    optimizer_file = to_bytes(tensors)
+    with optimizer.averaged():
+        model = model_files(optimizer.model, metadata)
     return {
-        **model_files(optimizer.model, metadata),
-        OPTIMIZER: to_bytes(tensors),
+        **model,
+        OPTIMIZER: optimizer_file,
         STATE: json.dumps(described, ensure_ascii=False, indent=1).encode(),
     }
 

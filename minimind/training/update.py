@@ -20,6 +20,8 @@ class Update(NamedTuple):
 
     `scalars` are means over the counted tokens (``loss`` in nats); `tokens` are those read, without padding, `trained`
     those with a label; `waited` is the part of `seconds` in which batches were made; `position` is where the data go on.
+    `overflowed` tells of an update that was left out because its gradients were too large for float16: that is expected
+    now and then, and the next ones are scaled down.
     """
 
     applied: bool
@@ -31,6 +33,7 @@ class Update(NamedTuple):
     position: Position
     trained: int
     waited: float
+    overflowed: bool = False
 
 
 class Updater:
@@ -82,7 +85,7 @@ class Updater:
         self.working.train()
         for part, count in own:
             loss, values = self.objective.loss(self.working, part.to(self.device))
-            (loss * (count / total)).backward()  # type: ignore[no-untyped-call]
+            self.optimizer.scaled(loss * (count / total)).backward()  # type: ignore[no-untyped-call]
             self.optimizer.collect()
             for name, value in values.items():
                 scalars[name] = scalars.get(name, 0.0) + value * count / total
@@ -94,6 +97,9 @@ class Updater:
         if applied:
             self.optimizer.step(share)
         self.optimizer.discard()
+        overflowed = not applied and self.optimizer.can_scale_down()
+        if self.optimizer.scaler is not None:
+            scalars["loss_scale"] = self.optimizer.scaler.get_scale()
         return Update(
             applied,
             scalars,
@@ -104,6 +110,7 @@ class Updater:
             batches[-1].position,
             sum(int((batch.labels != IGNORED).sum()) for batch in batches),
             waited,
+            overflowed,
         )
 
     def _own_part(self, batch: Batch) -> tuple[Batch, float]:

@@ -48,7 +48,8 @@ def stop_after(step: int) -> Callable[[int], Control]:
     [
         {"dtype": "float32"},
         {"dtype": "bfloat16"},
-        {"dtype": "bfloat16", "optimizer": "muon", "schedule": "wsd"},
+        {"dtype": "bfloat16", "optimizer": "muon", "schedule": "wsd", "ema": 0.9},
+        {"dtype": "float16", "ema": 0.9, "gradient_checkpointing": True},
     ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
