@@ -23,18 +23,26 @@ def name_of(name: str, names: Mapping[str, Text], language: Language) -> str:
 
 
 def draw_chart(
-    chart: Chart, names: Mapping[str, Text], language: Language, *, width: int = WIDTH, height: int = HEIGHT
+    chart: Chart,
+    names: Mapping[str, Text],
+    language: Language,
+    *,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    logarithmic: bool | None = None,
 ) -> list[str]:
     """Title, legend and plot of `chart`, no wider than `width` cells.
 
     Each series has its character; levels are dashed lines with their name, bands over seeds are dotted.
+    `logarithmic` None takes a logarithmic axis for positive values over more than three powers of ten.
     """
     rows = _legend(chart, names, language, width)
     curves = [curve for curve in chart.curves.values() if len(curve)]
     marks = [value for value in chart.levels.values() if math.isfinite(value)]
     if not curves:
         return rows
-    layout = lay_out(curves, marks, width, height, logarithmic=is_wide_range(curves, marks))
+    wide = is_wide_range(curves, marks) if logarithmic is None else logarithmic
+    layout = lay_out(curves, marks, width, height, logarithmic=wide)
     if layout is None:
         return rows
     grid = _grid(chart, layout, names, language)

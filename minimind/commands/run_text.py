@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
 from minimind.errors import UserError
 from minimind.events import Alert, Claim, Event, Language, Mark, Note, Progress, Sample, Scalars, Text, to_dict
-from minimind.figures import duration, number, percent, quantity, rough_duration, size
+from minimind.figures import number, percent, quantity, rough_duration, size
 from minimind.safe_text import clean_line
 from minimind.training.runs import STATE_NAMES, CheckpointFile, RunStatus, RunView, TimedEvent
 
@@ -64,7 +63,7 @@ def text_data(text: Text) -> dict[str, str]:
 
 def plain_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
     """`values` as strict JSON knows them: null for what is not finite."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return {name: finite_or_none(value) for name, value in values.items()}
 
 
 def checkpoint_data(checkpoint: CheckpointFile) -> dict[str, Any]:
@@ -300,44 +299,8 @@ def _is_one_of_many(timed: TimedEvent, printed: float) -> bool:
     return of_a_step and 0 <= timed.t - printed < _SECONDS_BETWEEN_FIGURES
 
 
-def comparison(first: RunView, second: RunView, output: Output) -> tuple[dict[str, Any], str]:
-    """How two runs (read to their ends) differ: in what was asked for, and in what came of it."""
-    asked, other = first.config.to_dict(), second.config.to_dict()
-    differing = {name: (asked[name], other[name]) for name in asked if asked[name] != other[name]}
-    names = [name for name in first.series if name in second.series]
-    last = {name: (first.series[name].y[-1], second.series[name].y[-1]) for name in names}
-    least = {name: (_least(first, name), _least(second, name)) for name in names}
-    data = {
-        "runs": [first.id, second.id],
-        "config": {name: list(pair) for name, pair in differing.items()},
-        "last": {name: [_finite_or_none(value) for value in pair] for name, pair in last.items()},
-        "least": {name: [_finite_or_none(value) for value in pair] for name, pair in least.items()},
-        "step": [first.step, second.step],
-        "elapsed": [first.elapsed, second.elapsed],
-    }
-    rows = [
-        ["", first.id, second.id],
-        [output.pick("name", "名称"), first.name, second.name],
-        *([name, setting_text(a), setting_text(b)] for name, (a, b) in differing.items()),
-        [output.pick("step", "步数"), str(first.step), str(second.step)],
-        [output.pick("time", "用时"), *(duration(view.elapsed, output.language) for view in (first, second))],
-        *(_compared(name, ("last", "最终"), last[name], output) for name in names),
-        *(_compared(name, ("lowest", "最低"), least[name], output) for name in names if "loss" in name),
-    ]
-    return data, in_columns(rows)
-
-
-def _compared(name: str, which: tuple[str, str], values: tuple[float, float], output: Output) -> list[str]:
-    """A row with a figure of two runs."""
-    label = output.pick(f"{figure_label(name, output)} ({which[0]})", f"{figure_label(name, output)}（{which[1]}）")
-    return [label, *(figure_value(name, value, output) for value in values)]
-
-
-def _least(view: RunView, name: str) -> float:
-    return min((value for value in view.series[name].y if math.isfinite(value)), default=math.nan)
-
-
-def _finite_or_none(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
+    """`value` as strict JSON knows it: null where it is not finite."""
     return value if math.isfinite(value) else None
 
 

@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minimind.commands import run_about
+from minimind.commands import run_about, run_compare
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
 from minimind.commands.run_diagnosis import diagnose_run
 from minimind.commands.run_text import (
     checkpoint_data,
-    comparison,
     figure_rows,
     follow,
     moment,
@@ -99,8 +98,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         _add_run(command)
     run_about.add_about_flags(*about)
     _add_run(add("diagnose", diagnose_run, "what is wrong with a run and what to do / 诊断训练并给出建议"))
-    compare = add("compare", _compare, "two runs side by side / 并排比较两个训练")
-    compare.add_argument("runs", nargs=2, metavar="RUN", help=_RUN_HELP)
+    compare = add(
+        "compare", run_compare.compare, "runs side by side: curves and settings / 并排比较几个训练：曲线与设置"
+    )
+    run_compare.add_compare_flags(compare)
+    compare.add_argument("runs", nargs="+", metavar="RUN", help=_RUN_HELP)
 
 
 _RUN_HELP = "id, its beginning or last part, name, path, or 'last' / 编号、其开头或末段、名称、路径，或 last"
@@ -262,12 +264,6 @@ def _confirm(directories: list[Path], output: Output) -> None:
     output.say(Text(f"delete {names} with all checkpoints? [y/N]", f"删除 {names} 及全部检查点？[y/N]"))
     if sys.stdin.readline().strip().lower() not in ("y", "yes", "是"):
         raise UserError("nothing was deleted", "没有删除任何东西")
-
-
-def _compare(arguments: argparse.Namespace, output: Output) -> int:
-    first, second = (read_run(find_run(text)) for text in arguments.runs)
-    output.emit(*comparison(first, second, output))
-    return 0
 
 
 def _live_status(directory: Path) -> RunStatus:

@@ -250,10 +250,37 @@ def test_two_runs_are_compared(runs: Runs, finished: Path) -> None:
     assert data["least"]["loss"] == [7.5, 3.0]
     assert "tokens" not in data["last"]
     rows = [line.split() for line in runs("compare", finished.name, other.name)[1].splitlines()]
-    assert [finished.name, other.name] in rows
+    assert ["run", finished.name, other.name] in rows
     assert ["batch_size", "8", "16"] in rows
     assert ["learning_rate", "0.003", "0.5"] in rows
     assert ["loss", "(lowest)", "7.500", "3.000"] in rows
+
+
+def test_several_runs_are_drawn_over_what_they_read(runs: Runs, home: Path) -> None:
+    names = []
+    for batch in (1, 2, 4):
+        directory = create_run(TrainConfig(batch_size=batch)).directory
+        names.append(directory.name)
+        with Recorder(directory) as recorder:
+            for step in range(1, 21):
+                recorder.record(Scalars(step, {"loss": 100.0 / (step * batch), "tokens": step * batch * 100.0}))
+    status, out, err = runs("compare", *names, "--by", "tokens", "--log", "--smooth", "0.5", "--lang", "zh")
+    assert (status, err) == (0, "")
+    assert out.startswith("损失\n* 1 ")
+    assert "词元" in out
+    (data,) = lines_of_json(runs("compare", *names, "--by", "tokens", "--json")[1])
+    xs, ys = data["curves"]["loss"][2]
+    assert (xs[0], xs[-1], ys[-1]) == (400.0, 8000.0, 1.25)
+    assert "|" not in runs("compare", *names, "--no-chart")[1]
+    for wrong, said in (
+        (["--smooth", "1"], "--smooth 1 is not allowed"),
+        (["--series", "lose"], "no run has a curve lose: they have loss, tokens"),
+        (["--by", "epochs"], "epochs"),
+    ):
+        status, _, err = runs("compare", *names, *wrong)
+        assert status == 2
+        assert said in err
+    assert runs("compare", names[0])[0] == 2
 
 
 def test_a_record_that_cannot_be_read_is_one_line(runs: Runs, run_directory: Path) -> None:
