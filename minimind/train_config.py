@@ -162,6 +162,36 @@ class MachineSettings(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProcessSettings(Config):
+    """How several processes share the work."""
+
+    processes: int = setting(
+        1,
+        "processes on each machine that share every batch (one a GPU)",
+        "每台机器上分担每个批次的进程数（每块 GPU 一个）",
+        low=1,
+        high=1024,
+    )
+    process_timeout: float = setting(
+        600.0,
+        "seconds one of several processes may stand still before the run is ended",
+        "多进程训练中，一个进程停滞多少秒后结束训练",
+        low=1.0,
+        high=1_000_000,
+        unit="s",
+        advanced=True,
+    )
+    restarts: int = setting(
+        1,
+        "times several processes begin again from the last checkpoint after one was lost",
+        "多进程训练中，有进程丢失后从最近的检查点重新开始的次数",
+        low=0,
+        high=1000,
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecordSettings(Config):
     """What is measured and kept on the way."""
 
@@ -188,7 +218,7 @@ class RecordSettings(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(RecordSettings, MachineSettings, OptimizerSettings, DataSettings):
+class TrainConfig(RecordSettings, ProcessSettings, MachineSettings, OptimizerSettings, DataSettings):
     """One training run. Batches count sequences a micro-step; tokens a step = batch_size · accumulation_steps · sequence_length.
 
     The bases stand in reverse: the fields of the last one come first.
@@ -200,6 +230,11 @@ class TrainConfig(RecordSettings, MachineSettings, OptimizerSettings, DataSettin
                 sum(value is not None for value in (self.steps, self.minutes, self.epochs)) <= 1,
                 "steps, minutes and epochs exclude each other: give one of them",
                 "steps、minutes、epochs 只能给一个",
+            ),
+            (
+                self.processes <= self.batch_size,
+                f"processes = {self.processes} share the {self.batch_size} sequences of batch_size: raise batch_size",
+                f"processes = {self.processes} 个进程要分担 batch_size 的 {self.batch_size} 条序列：请增大 batch_size",
             ),
             (bool(self.data), "data is empty: name a data set or a file", "data 为空：请给出数据集名或文件"),
         )

@@ -83,7 +83,8 @@ def probe(job: Job, seconds: float = PROBE_SECONDS) -> Probe:
         times: list[float] = []
         tokens: list[int] = []
         began = time.monotonic()
-        while len(times) < _PROBE_UPDATES and (len(times) <= _WARM_UP or time.monotonic() - began < seconds):
+        more = job.group.of_first  # of several processes one looks at the clock
+        while len(times) < _PROBE_UPDATES and more(len(times) <= _WARM_UP or time.monotonic() - began < seconds):
             update = updater.update(0, _PROBE_UPDATES)
             times.append(update.seconds)
             tokens.append(update.tokens)
@@ -115,7 +116,8 @@ def planned_steps(job: Job, measured: Probe | None = None, *, data_scale: float 
         return config.steps
     if config.minutes is not None:
         measured = measured or probe(job)
-        return max(_LEAST_STEPS, int(config.minutes * 60 / (measured.update + measured.extra(config))))
+        steps = max(_LEAST_STEPS, int(config.minutes * 60 / (measured.update + measured.extra(config))))
+        return job.group.of_first(steps)
     data = job.data.train
     batches = list(itertools.islice(job.objective.batches(data, config, epochs=1), 8))
     read = statistics.fmean(batch.useful_tokens for batch in batches) * config.accumulation_steps

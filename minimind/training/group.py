@@ -15,7 +15,12 @@ from torch import Tensor
 from minimind.training.control import Control
 
 Json = TypeVar("Json")
-"""Anything that JSON carries unchanged: None, bool, int, float, str, and lists and dictionaries of them."""
+"""Anything that JSON carries: None, bool, int, float, str, lists and dictionaries of them; tuples arrive as lists."""
+Result = TypeVar("Result")
+
+
+class StoppedEarly(Exception):
+    """The run was told to stop before its first step."""
 
 
 class Group:
@@ -56,5 +61,15 @@ class Group:
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Replace the gradient of each parameter by the sum of all processes' gradients of it."""
 
+    def vary(self, seed: int, step: int) -> None:
+        """Let the processes' dropout differ: those after the first draw update `step`'s from a generator of its own."""
+
+    def in_turn(self, work: Callable[[], Result]) -> Result:
+        """What `work` returns; the first process does it before the others, who find its files then."""
+        return work()
+
     def begin(self) -> None:
         """From now on a process that stands still is ended."""
+
+    def leave(self) -> None:
+        """The work is done: nothing is exchanged any more."""

@@ -21,6 +21,7 @@ from minimind.interop.opening import open_any
 from minimind.model.locate import locate_model
 from minimind.model.transformer import MiniMind
 from minimind.training.acceleration import Precision, Tell, choose_precision, use_deterministic_algorithms
+from minimind.training.group import Group
 from minimind.training.initial import set_initial_weights
 from minimind.training.job import Job
 from minimind.training.objective import find_objective
@@ -37,12 +38,13 @@ def build_job(
     progress: ReportProgress | None = None,
     embedded_bytes: int | None = None,
     tell: Tell | None = None,
+    group: Group | None = None,
 ) -> tuple[Job, list[Text]]:
     """Make ready what `config` asks for; also returns notes a person should see.
 
     `start` is a checkpoint to take model and tokenizer from in place of `config.model` (a resumed run's own).
     `progress(done, total)` counts bytes of data while they are tokenised; `embedded_bytes` replaces the size asked for.
-    `tell` hears of other work that takes a while.
+    `tell` hears of other work that takes a while. `group` are the processes that will share its batches.
     Seeds the global random generators. Raises UserError for whatever does not fit together.
     """
     if config.threads is not None:
@@ -72,13 +74,14 @@ def build_job(
         objective=objective,
         data=data,
         precision=precision,
-        surroundings=surroundings_of(precision, data),
+        surroundings=surroundings_of(precision, data, group),
         metadata=metadata,
+        group=group or Group(),
     )
     return job, [*notes, *data.notes, *(note for note in (slower, reduced) if note is not None)]
 
 
-def surroundings_of(precision: Precision, data: shards.Prepared) -> Surroundings:
+def surroundings_of(precision: Precision, data: shards.Prepared, group: Group | None = None) -> Surroundings:
     """What the last digits of a run with these depend on."""
     return Surroundings(
         device=str(precision.device),
@@ -86,6 +89,7 @@ def surroundings_of(precision: Precision, data: shards.Prepared) -> Surroundings
         threads=torch.get_num_threads(),
         data=data.train.fingerprint,
         kernels="ours" if precision.kernels is not None else "torch",
+        processes=group.size if group is not None else 1,
     )
 
 

@@ -20,6 +20,34 @@ LINE_LIMIT = 8 << 20
 _PENDING_LIMIT = 1000
 
 
+class Bystander:
+    """What stands in for the `Recorder` in the processes of a run after the first: it records nothing, and no wishes."""
+
+    def __init__(self, run_directory: Path | str) -> None:
+        self.directory = Path(run_directory)
+
+    def record(self, event: Event) -> None:
+        """Leave it to the first process."""
+
+    def control(self) -> Control:
+        """No wishes: the first process tells them."""
+        return Control()
+
+    def sync(self) -> None:
+        """Nothing was written."""
+
+    def finish(self, verdict: Mapping[str, Any]) -> None:
+        """Write a failure that nobody else has told: the first process may not know of it. Raises OSError."""
+        if verdict["outcome"] not in ("finished", "stopped") and not (self.directory / FINAL).exists():
+            write_atomic(self.directory / FINAL, {**verdict, "time": time.time()}, durable=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+
 class Recorder:
     """Appends Events to a run's events.jsonl and reads what is wanted of the run. One a run, in the trainer.
 

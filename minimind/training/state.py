@@ -93,14 +93,16 @@ class Surroundings:
     threads: int
     data: str
     kernels: str = "torch"
+    processes: int = 1
     torch: str = field(default_factory=lambda: str(torch.__version__))
 
     def differences(self, earlier: Mapping[str, Any]) -> Text | None:
         """What differs from the `earlier` surroundings in a checkpoint, as a sentence; None if nothing does."""
+        before = {"processes": 1, **earlier}  # older checkpoints do not say it
         changed = [
-            f"{item.name} {earlier.get(item.name)} → {getattr(self, item.name)}"
+            f"{item.name} {before.get(item.name)} → {getattr(self, item.name)}"
             for item in fields(self)
-            if earlier.get(item.name) != getattr(self, item.name)
+            if before.get(item.name) != getattr(self, item.name)
         ]
         if not changed:
             return None

@@ -83,6 +83,7 @@ class Updater:
         total = self.group.total(sum(count for _, count in own)) or 1.0
         scalars: dict[str, float] = {}
         self.working.train()
+        self.group.vary(self.config.seed, step)
         for part, count in own:
             loss, values = self.objective.loss(self.working, part.to(self.device))
             self.optimizer.scaled(loss * (count / total)).backward()  # type: ignore[no-untyped-call]

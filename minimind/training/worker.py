@@ -1,13 +1,16 @@
-"""The process that trains a run: ``python -m minimind.training.worker RUNDIR``.
+"""The process that trains a run: ``python -m minimind.training.worker RUNDIR``, or one of several under torchrun.
 
 Reads run.json, goes on from the run's newest valid checkpoint if it has one, records Events, obeys control.json, and
 leaves a verdict in final.json whatever happens. SIGTERM and SIGINT mean: save and leave.
 
-Exit status: 0 finished or stopped, 2 something the person can put right, 12 out of memory, 1 a fault of ours.
+Exit status: 0 finished or stopped, 2 something the person can put right, 12 out of memory, 1 a fault of ours, 13
+another process of the run was lost. One of several leaves with 0 wherever it has told its verdict, unless torchrun
+should let all of them begin again.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -22,27 +25,25 @@ from minimind.events import Alert, Note, Progress, Text
 from minimind.hardware import keep_freed_memory, wait_without_spinning
 from minimind.safe_text import clean_line
 from minimind.training import checkpoint
-from minimind.training.recorder import Recorder
-from minimind.training.run_files import CHECKPOINTS, OUT_OF_MEMORY_CODE
+from minimind.training.group import Group, StoppedEarly
+from minimind.training.recorder import Bystander, Recorder
+from minimind.training.run_files import CHECKPOINTS, FINAL, OUT_OF_MEMORY_CODE
 from minimind.training.run_view import RunView
 
 if TYPE_CHECKING:  # torch takes seconds: signals must find their handler before it is loaded
     from minimind.training.loop import Trainer, Verdict
 
 _PROGRESS_SECONDS = 0.2
-_FAULT_OF_OURS, _FAILED = 1, 2
+_FAULT_OF_OURS, _FAILED, _LOST = 1, 2, 13
 _ALLOCATION_FAILURES = ("can't allocate memory", "not enough memory", "out of memory")
 """What torch says, in a plain RuntimeError, when main memory does not suffice."""
-
-
-class _Stopped(Exception):
-    """The run was told to stop before its first step."""
 
 
 class Worker:
     """One start of one run."""
 
-    def __init__(self, directory: Path, recorder: Recorder) -> None:
+    def __init__(self, directory: Path, recorder: Recorder | Bystander) -> None:
+        self.group = Group()
         self._directory = directory
         self._recorder = recorder
         self._told_to_stop = False
@@ -63,14 +64,26 @@ class Worker:
     def train(self) -> Verdict:
         """Prepare, resume if there is something to resume, and train."""
         self._tell(Text("loading torch", "正在加载 torch"))
+        from minimind.training.distributed import join
         from minimind.training.estimate import planned_steps
         from minimind.training.loop import Trainer
         from minimind.training.prepare import build_job
 
         config = RunView(self._directory).config
-        start = self._newest_checkpoint()
-        cache = paths.cache() / "tokens"
-        job, notes = build_job(config, cache=cache, start=start, progress=self._on_progress, tell=self._tell)
+        group = self.group = join(config.device, config.process_timeout)
+        self._tell_of_restart(config.restarts)
+        found = group.by_first(self._newest_checkpoint)
+        start = Path(found) if found is not None else None
+        job, notes = group.in_turn(
+            lambda: build_job(
+                config,
+                cache=paths.cache() / "tokens",
+                start=start,
+                progress=self._on_progress,
+                tell=self._tell,
+                group=group,
+            )
+        )
         for note in notes:
             self._recorder.record(Note(note))
         steps = 1 if start is not None else planned_steps(job)
@@ -80,24 +93,38 @@ class Worker:
         self._trainer = trainer
         if self._told_to_stop:
             trainer.stop()
-        return trainer.run()
+        group.begin()
+        verdict = trainer.run()
+        group.leave()
+        return verdict
 
-    def _newest_checkpoint(self) -> Path | None:
+    def _tell_of_restart(self, most: int) -> None:
+        """Where torchrun has let the processes begin again, say so and forget how the time before ended."""
+        count = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+        if count and self.group.first:
+            (self._directory / FINAL).unlink(missing_ok=True)
+            text = Text(
+                f"a process was lost: all of them begin again from the last checkpoint ({count} of at most {most} times)",
+                f"有进程丢失：全部进程从最近的检查点重新开始（第 {count} 次，最多 {most} 次）",
+            )
+            self._recorder.record(Alert("warning", "started-again", text))
+
+    def _newest_checkpoint(self) -> str | None:
         """The newest valid checkpoint of the run; damaged ones are reported."""
         problems: list[UserError] = []
         found = checkpoint.latest(self._directory / CHECKPOINTS, problems)
         for problem in problems:
             self._recorder.record(Alert("warning", "damaged-checkpoint", problem.text))
-        return found
+        return None if found is None else str(found)
 
     def _tell(self, text: Text) -> None:
         """Report work whose end cannot be foreseen."""
         self._recorder.record(Progress(0, None, text))
 
     def _on_progress(self, done: int, total: int | None) -> None:
-        """Report the tokenising, now and then. Raises _Stopped where a wish to stop has come."""
+        """Report the tokenising, now and then. Raises StoppedEarly where a wish to stop has come."""
         if self._told_to_stop or self._recorder.control().want == "stop":
-            raise _Stopped
+            raise StoppedEarly
         now = time.monotonic()
         if now - self._reported >= _PROGRESS_SECONDS or done == total:
             self._reported = now
@@ -106,11 +133,14 @@ class Worker:
 
 def run(directory: Path) -> int:
     """Train the run in `directory` and return the exit status; the verdict is in its final.json then."""
-    with Recorder(directory) as recorder:
+    first = os.environ.get("RANK", "0") == "0"
+    with Recorder(directory) if first else Bystander(directory) as recorder:
         worker = Worker(directory, recorder)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, worker.on_signal)
         verdict, code = _verdict_of(worker, directory)
+        if code == _LOST and (directory / FINAL).exists():
+            return 0  # the process that is gone has said why: that stands
         if verdict.outcome in ("failed", "out-of-memory"):
             recorder.record(Alert("error", verdict.outcome, verdict.text, verdict.step))
             sys.stderr.write(verdict.text.en + "\n")
@@ -121,19 +151,22 @@ def run(directory: Path) -> int:
                 "step": verdict.step,
             }
         )
-    return code
+    return 0 if worker.group.size > 1 and code in (_FAILED, OUT_OF_MEMORY_CODE) else code
 
 
 def _verdict_of(worker: Worker, directory: Path) -> tuple[Verdict, int]:
     """Train; returns the verdict and the exit status, whatever was raised."""
+    from minimind.training.distributed import LostProcess
     from minimind.training.loop import Verdict
 
     try:
         verdict = worker.train()
         return verdict, 0 if verdict.outcome in ("finished", "stopped") else _FAILED
-    except _Stopped:
+    except StoppedEarly:
         text = Text("stopped as asked before the first step", "已按要求在第一步之前停止")
         return Verdict("stopped", text, 0), 0
+    except LostProcess as error:
+        return Verdict("failed", error.text, worker.step), _LOST
     except UserError as error:
         return Verdict("failed", error.text, worker.step), _FAILED
     except (MemoryError, RuntimeError) as error:
