@@ -11,11 +11,13 @@ from typing import Any
 
 from minimind.commands.output import Output
 from minimind.commands.run_text import follow, status_data, status_lines
-from minimind.commands.training_flags import add_training_flags, training_config
+from minimind.commands.training_flags import add_training_flags, given_settings, training_config
 from minimind.config import MODEL_PRESETS, OBJECTIVES
 from minimind.errors import UserError
 from minimind.events import Text
+from minimind.safe_text import clean_line
 from minimind.training import launch
+from minimind.training.changes import change_settings
 from minimind.training.runs import RunView, create_run, find_run
 
 _INTERRUPTED = 130
@@ -34,15 +36,48 @@ def register(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--run", dest="resumed", metavar="ID", help="go on with this run / 继续这个训练")
     parser.add_argument("--name", help="a name for the run / 给训练起个名字")
     parser.add_argument(
+        "--allow-changes",
+        action="store_true",
+        help="with --run: go on although settings or data differ / 与 --run 一起用：设置或数据有变也继续",
+    )
+    parser.add_argument(
+        "--take-over",
+        action="store_true",
+        help="with --run: even if it was started on another machine, which is gone / 与 --run 一起用：原机器已不在，由本机接管",
+    )
+    parser.add_argument("--create-only", action="store_true", help="make the run, do not start it / 只新建训练，不启动")
+    _add_machines(parser)
+    parser.add_argument(
         "--detach", action="store_true", help="return at once; the run goes on / 立即返回，训练在后台继续"
     )
     add_training_flags(parser)
     parser.set_defaults(run=run)
 
 
+def _add_machines(parser: argparse.ArgumentParser) -> None:
+    """The flags of a run on several machines; a job's scheduler gives their values (`minimind guide cluster`)."""
+    group = parser.add_argument_group("several machines / 多机")
+    group.add_argument("--nodes", type=int, default=1, metavar="N", help="how many machines / 机器数")
+    group.add_argument("--node-rank", type=int, default=0, metavar="R", help="which one this is: 0…N-1 / 本机序号")
+    group.add_argument(
+        "--rendezvous", default="", metavar="HOST:PORT", help="where machine 0 is reached / 0 号机器的地址"
+    )
+
+
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Start or resume, then watch unless told not to."""
-    directory = _resume(arguments) if arguments.resumed is not None else _start(arguments)
+    order = launch.Order(_machines(arguments), arguments.allow_changes)
+    resumed = arguments.resumed is not None
+    directory = _chosen(arguments) if resumed else _made(arguments)
+    if arguments.create_only:
+        output.emit({"id": directory.name, "directory": str(directory)}, str(directory))
+        return 0
+    if order.machines.index > 0:
+        launch.join(directory, order)
+    if resumed:
+        launch.resume(directory, take_over=arguments.take_over, order=order)
+    else:
+        launch.launch(directory, order=order)
     if arguments.detach:
         output.emit(
             {"id": directory.name, "directory": str(directory)},
@@ -61,8 +96,29 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     return _watch(directory, output)
 
 
-def _start(arguments: argparse.Namespace) -> Path:
-    """Make the run that is asked for and start it."""
+def _machines(arguments: argparse.Namespace) -> launch.Machines:
+    """The machines that are named. Raises UserError for what does not fit together."""
+    count, index, address = arguments.nodes, arguments.node_rank, arguments.rendezvous
+    if count == 1 and index == 0 and not address:
+        return launch.Machines()
+    host, _, port = address.rpartition(":")
+    if not (0 <= index < count and host and port.isdecimal()):
+        raise UserError(
+            f"--nodes {count} --node-rank {index} --rendezvous {clean_line(address, 80) or '(none)'}: ranks are 0…N-1, and "
+            "the rendezvous is HOST:PORT of machine 0",
+            f"--nodes {count} --node-rank {index} --rendezvous {clean_line(address, 80) or '（无）'}：序号应为 0…N-1，"
+            "rendezvous 应为 0 号机器的 主机:端口",
+        )
+    if arguments.resumed is None:
+        raise UserError(
+            "--nodes needs --run: make the run once with --create-only, in a directory that all machines see",
+            "--nodes 需要 --run：请先用 --create-only 新建一次训练，放在所有机器都能访问的目录里",
+        )
+    return launch.Machines(count, index, address)
+
+
+def _made(arguments: argparse.Namespace) -> Path:
+    """Make the run that is asked for."""
     if arguments.objective is None:
         methods = " | ".join(OBJECTIVES)
         raise UserError(
@@ -71,20 +127,18 @@ def _start(arguments: argparse.Namespace) -> Path:
         )
     config = training_config(arguments)
     parent = None if config.model in MODEL_PRESETS else config.model
-    made = create_run(config, name=arguments.name, parent=parent, argv=sys.argv)
-    launch.launch(made.directory)
-    return made.directory
+    return create_run(config, name=arguments.name, parent=parent, argv=sys.argv).directory
 
 
-def _resume(arguments: argparse.Namespace) -> Path:
-    """Let a run go on from its newest checkpoint, with the settings it has."""
+def _chosen(arguments: argparse.Namespace) -> Path:
+    """The run that is to go on from its newest checkpoint, with the settings that are named changed."""
     if arguments.objective is not None or arguments.name is not None:
         raise UserError(
-            "--run goes on with a run as it is: leave out the method and the name",
-            "--run 会按原有设置继续训练：请不要再给训练方法或名字",
+            "--run goes on with a run that exists: leave out the method and the name",
+            "--run 会继续已有的训练：请不要再给训练方法或名字",
         )
     directory = find_run(arguments.resumed)
-    launch.resume(directory)
+    change_settings(directory, given_settings(arguments), allow=arguments.allow_changes)
     return directory
 
 

@@ -29,14 +29,18 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="settings by name; before --config, after flags / 按名称设置；优先于 --config，次于各选项",
     )
+    parser.add_argument(
+        "--gpus",
+        dest="processes",
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="short for --processes: one a GPU / 即 --processes：每块 GPU 一个进程",
+    )
     add_flags(parser, TrainConfig, skip=frozenset({"objective"}))
 
 
-def training_config(arguments: argparse.Namespace) -> TrainConfig:
-    """What the command line asks for: flags before ``--set`` before ``--config`` before what is recommended.
-
-    Raises UserError for whatever is refused, and for data files that are not there or cannot be used.
-    """
+def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line names: flags before ``--set`` before ``--config``. Raises UserError."""
     given: dict[str, Any] = read_settings(arguments.config) if arguments.config else {}
     for assignment in arguments.assignments:
         name, equals, value = assignment.partition("=")
@@ -45,7 +49,15 @@ def training_config(arguments: argparse.Namespace) -> TrainConfig:
                 f"--set {assignment}: write NAME=VALUE", f"--set {assignment}：请写成 NAME=VALUE（名称=值）"
             )
         given[name.strip()] = value.strip()
-    config = recommended_config(arguments.objective, given | given_flags(arguments, TrainConfig))
+    return given | given_flags(arguments, TrainConfig)
+
+
+def training_config(arguments: argparse.Namespace) -> TrainConfig:
+    """What the command line asks for, and what is recommended for the rest.
+
+    Raises UserError for whatever is refused, and for data files that are not there or cannot be used.
+    """
+    config = recommended_config(arguments.objective, given_settings(arguments))
     if config.model not in MODEL_PRESETS:
         refuse_pointer(Path(config.model))
     refuse_unusable(config.data, _KINDS.get(config.objective, "sft"), allow_bad=config.allow_bad)

@@ -11,9 +11,12 @@ import sys
 import sysconfig
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from minimind.errors import UserError
+from minimind.hardware import available_cores
 from minimind.safe_text import clean_line
 from minimind.training import shim
 from minimind.training.liveness import read_processes
@@ -27,9 +30,33 @@ GRACE_SECONDS = 30.0
 _ANSWER_SECONDS = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """The machines that train a run together: how many, which one this is (0 … count-1), where the first is reached.
+
+    `address` is HOST:PORT of the machine with index 0. All of them see the run's directory under the same path.
+    """
+
+    count: int = 1
+    index: int = 0
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a run is started, besides its own settings: the machines, and whether changed settings or data are allowed."""
+
+    machines: Machines = Machines()
+    allow_changes: bool = False
+
+
+_AS_IT_IS = Order()
+
+
 def launch(
     run_directory: Path | str,
     *,
+    order: Order = _AS_IT_IS,
     command: Sequence[str] | None = None,
     wish_seconds: float = WISH_SECONDS,
     grace_seconds: float = GRACE_SECONDS,
@@ -47,13 +74,14 @@ def launch(
             f"{view.id}: was started before ({status.reason.en}): resume it instead",
             f"{view.id}：已经启动过（{status.reason.zh}）：请改用恢复",
         )
-    _start(view, command, wish_seconds, grace_seconds)
+    _start(view, command or trainer_command(view.directory, order), wish_seconds, grace_seconds)
 
 
 def resume(
     run_directory: Path | str,
     *,
     take_over: bool = False,
+    order: Order = _AS_IT_IS,
     command: Sequence[str] | None = None,
     wish_seconds: float = WISH_SECONDS,
     grace_seconds: float = GRACE_SECONDS,
@@ -76,7 +104,17 @@ def resume(
             f"{view.id}: {status.reason.en}: resume it there, or take it over if that machine is gone",
             f"{view.id}：{status.reason.zh}：请在那台机器上恢复；若那台机器已不在，可以接管",
         )
-    _start(view, command, wish_seconds, grace_seconds)
+    _start(view, command or trainer_command(view.directory, order), wish_seconds, grace_seconds)
+
+
+def join(run_directory: Path | str, order: Order) -> NoReturn:
+    """Become one more machine's part of a run that the first machine starts; never returns.
+
+    Raises UserError where there is no such run.
+    """
+    view = RunView(run_directory)
+    command = trainer_command(view.directory, order)
+    os.execve(command[0], command, trainer_environment(view.config.processes))
 
 
 def stop(run_directory: Path | str, *, force: bool = False) -> None:
@@ -103,15 +141,36 @@ def stop(run_directory: Path | str, *, force: bool = False) -> None:
         send_signal(processes.trainer, signal.SIGKILL if force else signal.SIGTERM)
 
 
-def trainer_command(directory: Path) -> list[str]:
-    """The command that trains: the same interpreter, with nothing taken from the working directory (-P)."""
-    return [sys.executable, "-P", "-m", "minimind.training.worker", str(directory)]
+def trainer_command(directory: Path, order: Order = _AS_IT_IS) -> list[str]:
+    """The command that trains: the same interpreter, with nothing taken from the working directory (-P).
+
+    Where the run's settings ask for several processes, or there are several machines, torchrun starts them. On one
+    machine it lets them begin again after a loss; on several the job's scheduler should (torchrun's own rendezvous
+    was seen to hang there). Raises UserError for an unreadable run.
+    """
+    config, machines = RunView(directory).config, order.machines
+    worker = ["-m", "minimind.training.worker", str(directory), *(["--allow-changes"] if order.allow_changes else [])]
+    if config.processes == machines.count == 1:
+        return [sys.executable, "-P", *worker]
+    if machines.count == 1:
+        place = ["--standalone", "--local-addr=127.0.0.1", f"--max-restarts={config.restarts}"]
+    else:
+        host, _, port = machines.address.rpartition(":")
+        place = [f"--nnodes={machines.count}", f"--node-rank={machines.index}", "--max-restarts=0"]
+        place += [f"--master-addr={host}", f"--master-port={port}"]
+    torchrun = ["-m", "torch.distributed.run", *place, f"--nproc-per-node={config.processes}"]
+    return [sys.executable, "-P", *torchrun, *worker]
 
 
-def trainer_environment() -> dict[str, str]:
-    """The environment of a trainer: ours (HF_*, CUDA_*, OMP_* …) without what belongs to the terminal's window."""
+def trainer_environment(processes: int = 1) -> dict[str, str]:
+    """The environment of a trainer: ours (HF_*, CUDA_*, OMP_* …) without what belongs to the terminal's window.
+
+    Of several `processes` each gets its part of the cores, unless OMP_NUM_THREADS says otherwise.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TEXTUAL")}
-    environment["PYTHONUNBUFFERED"] = "1"
+    environment["PYTHONUNBUFFERED"] = environment["PYTHONSAFEPATH"] = "1"
+    if processes > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // processes)))
     package_root = Path(__file__).resolve().parents[2]
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     if package_root not in installed:
@@ -125,14 +184,14 @@ def _already_running(view: RunView) -> UserError:
     return UserError(f"{view.id}: is already running", f"{view.id}：已经在运行")
 
 
-def _start(view: RunView, command: Sequence[str] | None, wish_seconds: float, grace_seconds: float) -> None:
+def _start(view: RunView, command: Sequence[str], wish_seconds: float, grace_seconds: float) -> None:
     """Start the shim and wait for its answer. Raises UserError for any answer but yes."""
     directory = view.directory
     read_end, write_end = os.pipe()
     try:
         order = shim.ShimOrder(
             directory=str(directory),
-            command=list(command or trainer_command(directory)),
+            command=list(command),
             working_directory=_working_directory(view),
             ready=write_end,
             control_sequence=read_control(directory).sequence,
@@ -140,7 +199,7 @@ def _start(view: RunView, command: Sequence[str] | None, wish_seconds: float, gr
             grace_seconds=grace_seconds,
         )
         try:
-            _start_shim(order)
+            _start_shim(order, view.config.processes)
         finally:
             os.close(write_end)
         answer = _read_answer(read_end)
@@ -155,7 +214,7 @@ def _start(view: RunView, command: Sequence[str] | None, wish_seconds: float, gr
         raise _cannot_start(view, problem or next(iter(view.log_tail(1)), "no answer"))
 
 
-def _start_shim(order: shim.ShimOrder) -> None:
+def _start_shim(order: shim.ShimOrder, processes: int) -> None:
     """Run the shim's script; its first process leaves at once, the shim itself is adopted by init. Raises OSError."""
     directory = Path(order.directory)
     # What the shim itself may have to complain of goes where a person would look.
@@ -167,7 +226,7 @@ def _start_shim(order: shim.ShimOrder) -> None:
             stdout=log,
             stderr=log,
             cwd=directory,
-            env=trainer_environment(),
+            env=trainer_environment(processes),
             pass_fds=(order.ready,),
             start_new_session=True,
             check=False,

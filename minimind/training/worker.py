@@ -25,14 +25,17 @@ from minimind.events import Alert, Note, Progress, Text
 from minimind.hardware import keep_freed_memory, wait_without_spinning
 from minimind.safe_text import clean_line
 from minimind.training import checkpoint
+from minimind.training.changes import FIXED, Difference, approved, binding, described, differences, refuse
 from minimind.training.group import Group, StoppedEarly
 from minimind.training.recorder import Bystander, Recorder
 from minimind.training.run_files import CHECKPOINTS, FINAL, OUT_OF_MEMORY_CODE
 from minimind.training.run_view import RunView
 
 if TYPE_CHECKING:  # torch takes seconds: signals must find their handler before it is loaded
+    from minimind.training.job import Job
     from minimind.training.loop import Trainer, Verdict
 
+_ALLOW_CHANGES = "--allow-changes"
 _PROGRESS_SECONDS = 0.2
 _FAULT_OF_OURS, _FAILED, _LOST = 1, 2, 13
 _ALLOCATION_FAILURES = ("can't allocate memory", "not enough memory", "out of memory")
@@ -42,7 +45,8 @@ _ALLOCATION_FAILURES = ("can't allocate memory", "not enough memory", "out of me
 class Worker:
     """One start of one run."""
 
-    def __init__(self, directory: Path, recorder: Recorder | Bystander) -> None:
+    def __init__(self, directory: Path, recorder: Recorder | Bystander, *, allow_changes: bool = False) -> None:
+        self._allow_changes = allow_changes
         self.group = Group()
         self._directory = directory
         self._recorder = recorder
@@ -69,7 +73,8 @@ class Worker:
         from minimind.training.loop import Trainer
         from minimind.training.prepare import build_job
 
-        config = RunView(self._directory).config
+        view = RunView(self._directory)
+        config = view.config
         group = self.group = join(config.device, config.process_timeout)
         self._tell_of_restart(config.restarts)
         found = group.by_first(self._newest_checkpoint)
@@ -86,10 +91,12 @@ class Worker:
         )
         for note in notes:
             self._recorder.record(Note(note))
+        changes = self._changes(view, job, start) if start is not None else []
         steps = 1 if start is not None else planned_steps(job)
         trainer = Trainer(job, self._recorder, self._directory / CHECKPOINTS, steps=steps)
         if start is not None:
             trainer.resume(start)
+            adopt(changes, trainer)
         self._trainer = trainer
         if self._told_to_stop:
             trainer.stop()
@@ -97,6 +104,26 @@ class Worker:
         verdict = trainer.run()
         group.leave()
         return verdict
+
+    def _changes(self, view: RunView, job: Job, start: Path) -> list[Difference]:
+        """What differs from the settings and data of the checkpoint in `start`; told where it is allowed.
+
+        Raises UserError where it is not.
+        """
+        from minimind.training.state import STATE
+
+        about = checkpoint.read_json(start / STATE)
+        changes = differences(about.get("config", {}), job.config.to_dict())
+        before = about.get("surroundings", {}).get("data")
+        if before != job.surroundings.data:
+            changes.append(Difference("contents of the data", before, job.surroundings.data))
+        asked_for = [change for change in changes if not approved(view.request, change)]
+        refuse([*asked_for, *(change for change in changes if change.name in FIXED)], allowed=self._allow_changes)
+        listed = described(binding(changes))
+        if listed.en:
+            text = Text(f"goes on with changes: {listed.en}", f"带着改动继续：{listed.zh}")
+            self._recorder.record(Alert("warning", "changed", text))
+        return changes
 
     def _tell_of_restart(self, most: int) -> None:
         """Where torchrun has let the processes begin again, say so and forget how the time before ended."""
@@ -131,11 +158,23 @@ class Worker:
             self._recorder.record(Progress(done, total, Text("tokenising the data", "正在分词")))
 
 
-def run(directory: Path) -> int:
+def adopt(changes: list[Difference], trainer: Trainer) -> None:
+    """Let what was changed take the place of what the checkpoint says of it: how many steps, the learning rate."""
+    from minimind.training.estimate import planned_steps
+
+    names = {change.name for change in changes}
+    if names & {"steps", "minutes", "epochs"}:
+        trainer.state.steps = planned_steps(trainer.job)
+    if "learning_rate" in names:
+        trainer.state.learning_rate = None
+        trainer.updater.optimizer.peak = trainer.config.learning_rate
+
+
+def run(directory: Path, *, allow_changes: bool = False) -> int:
     """Train the run in `directory` and return the exit status; the verdict is in its final.json then."""
     first = os.environ.get("RANK", "0") == "0"
     with Recorder(directory) if first else Bystander(directory) as recorder:
-        worker = Worker(directory, recorder)
+        worker = Worker(directory, recorder, allow_changes=allow_changes)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, worker.on_signal)
         verdict, code = _verdict_of(worker, directory)
@@ -206,13 +245,14 @@ def _memory_advice(directory: Path, error: BaseException) -> Text:
 
 def main(arguments: list[str]) -> int:
     """The command line: one run directory."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m minimind.training.worker RUNDIR\n")
+    directories = [argument for argument in arguments if argument != _ALLOW_CHANGES]
+    if len(directories) != 1:
+        sys.stderr.write(f"usage: python -m minimind.training.worker RUNDIR [{_ALLOW_CHANGES}]\n")
         return _FAILED
     keep_freed_memory()
     wait_without_spinning()
     try:
-        return run(Path(arguments[0]))
+        return run(Path(directories[0]), allow_changes=_ALLOW_CHANGES in arguments)
     except OSError as error:
         sys.stderr.write(f"{clean_line(str(error), 300)}\n")
         return _FAULT_OF_OURS

@@ -29,7 +29,7 @@ def fake_children(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[None]
     monkeypatch.setattr(
         launch,
         "trainer_command",
-        lambda directory: [sys.executable, "-c", _TRAINER, str(HERE.parent.parent), str(directory)],
+        lambda directory, order: [sys.executable, "-c", _TRAINER, str(HERE.parent.parent), str(directory)],
     )
     yield
     for view in list_runs():

@@ -202,7 +202,7 @@ def test_a_stopped_run_is_started_again(
 ) -> None:
     launch.launch(run_directory, command=fake(run_directory))
     assert runs("stop", "last", "--now", "--wait")[0] == 0
-    monkeypatch.setattr(launch, "trainer_command", lambda directory: fake(directory, steps=10))
+    monkeypatch.setattr(launch, "trainer_command", lambda directory, order: fake(directory, steps=10))
     assert runs("resume", "last")[0] == 0
     until(lambda: status_of(run_directory).state == "finished")
     status, _, err = runs("resume", "last")
