@@ -201,7 +201,8 @@ def test_decisions_are_the_first_ones(tmp_path: Path) -> None:
         group.sum_gradients([used, unused, once])
         assert used.grad.tolist() == [3.0] * 3
         assert unused.grad is None
-        assert once.grad is not None and once.grad.tolist() == [1.0] * 2
+        assert once.grad is not None
+        assert once.grad.tolist() == [1.0] * 2
         torch.manual_seed(0)
         group.vary(1, 2)
         assert (torch.rand(()) == torch.rand((), generator=torch.Generator().manual_seed(0))) == group.first
