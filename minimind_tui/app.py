@@ -47,6 +47,7 @@ _SCREENS = {
     "recap": "recap:RecapScreen",
     "runs": "runs:RunsScreen",
     "run": "run:RunScreen",
+    "compare": "compare:CompareScreen",
     "train": "new_run:NewRunScreen",
     "chat": "chat:ChatScreen",
     "settings": "settings:SettingsScreen",
@@ -303,6 +304,10 @@ class MiniMindApp(App[None]):
     async def show_run(self, directory: Path) -> None:
         """Open a run in the runs mode."""
         await self._show_in("runs", "run", directory)
+
+    async def show_comparison(self, directories: Sequence[Path]) -> None:
+        """Open several runs in one chart, in the runs mode."""
+        await self._show_in("runs", "compare", directories)
 
     async def show_new_run(self, values: Mapping[str, Any] | None = None) -> None:
         """Open the form of a new run, filled in with `values` (fields of TrainConfig)."""

@@ -8,16 +8,21 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from minimind import paths
 from minimind.config import MODEL_PRESETS, TrainConfig
 from minimind.errors import UserError
+from minimind.events import Mark
+from minimind.safe_text import clean_line
 from minimind.training import launch
+from minimind.training.about import change_about, change_tags, checked_name, read_about, set_note
 from minimind.training.recommend import recommended_config
 from minimind.training.run_files import EVENTS
+from minimind.training.run_filter import RunFilter
 from minimind.training.runs import Glance, RunStatus, RunView, create_run, delete_run, list_runs, read_control, request
 from minimind.training.tail import Tail
 
@@ -44,6 +49,11 @@ class RunSummary:
     size: int
     checkpoints: int
     newest: Path | None
+    device: str
+    tags: tuple[str, ...]
+    note: str
+    fits: bool
+    """Whether it fulfils the condition it was asked for with."""
 
     @property
     def id(self) -> str:
@@ -53,21 +63,30 @@ class RunSummary:
 
 @dataclass(slots=True)
 class _Best:
-    """The lowest held-out loss in an event file, found a slice at a time."""
+    """The lowest held-out loss in an event file and the device of the last start, found a slice at a time."""
 
     tail: Tail
     value: float | None = None
+    device: str = ""
 
     def scan(self, limit: int) -> int:
         """Look through at most `limit` bytes more; returns how many bytes it may have read."""
         read = 0
         while read < limit:
             for record in self.tail.read(_SLICE):
-                self._take(record.get("values"))
+                if record.get("kind") == Mark.kind:
+                    self._take_mark(record.get("detail"))
+                else:
+                    self._take(record.get("values"))
             read += _SLICE
             if not self.tail.behind:
                 break
         return read
+
+    def _take_mark(self, detail: Any) -> None:
+        device = detail.get("device") if isinstance(detail, dict) else None
+        if isinstance(device, str):
+            self.device = clean_line(device, 20)
 
     def _take(self, values: Any) -> None:
         value = values.get("validation_loss") if isinstance(values, dict) else None
@@ -100,15 +119,15 @@ class RunList:
         """Where the runs are."""
         return self._root or paths.runs()
 
-    def poll(self) -> list[RunSummary]:
-        """The runs as they are now, newest first."""
+    def poll(self, condition: RunFilter | None = None) -> list[RunSummary]:
+        """The runs as they are now, newest first; each knows whether it fulfils `condition`."""
         with self._lock:
             self._look_for_runs()
             budget = _SCAN_BYTES
             summaries = []
             for directory, followed in self._followed.items():
                 budget -= self._follow(directory, followed, budget)
-                summaries.append(_summary(followed))
+                summaries.append(_summary(followed, condition or RunFilter()))
             return summaries
 
     def close(self) -> None:
@@ -156,11 +175,12 @@ class RunList:
         return read
 
 
-def _summary(followed: _Followed) -> RunSummary:
+def _summary(followed: _Followed, condition: RunFilter) -> RunSummary:
     view, glance = followed.view, followed.glance
     status = view.status()
     config = None if view.problem else view.config
     checkpoints = view.checkpoints()
+    about = view.about
     progress = glance.progress
     share = progress.done / progress.total if progress and progress.total else None
     return RunSummary(
@@ -178,6 +198,10 @@ def _summary(followed: _Followed) -> RunSummary:
         size=max(0, followed.stamp[0]) + sum(checkpoint.size for checkpoint in checkpoints),
         checkpoints=len(checkpoints),
         newest=checkpoints[-1].path if checkpoints else None,
+        device=followed.best.device or (config.device if config else ""),
+        tags=about.tags,
+        note=about.note,
+        fits=condition.fits(view),
     )
 
 
@@ -247,6 +271,15 @@ def set_learning_rate(directory: Path, rate: float) -> None:
 def stop(directory: Path, *, force: bool = False) -> None:
     """Ask a run to save and leave; with `force` end it at once. Raises UserError."""
     launch.stop(directory, force=force)
+
+
+def describe(directory: Path, name: str, tags: Sequence[str], note: str) -> None:
+    """Give a run a name, tags and a note in place of those it has. Raises UserError; then what came before holds."""
+    name = checked_name(name)
+    before = read_about(directory)
+    change_tags(directory, tags, set(before.tags) - set(tags))
+    set_note(directory, note)
+    change_about(directory, lambda about: replace(about, name=name))
 
 
 def delete(directory: Path) -> None:

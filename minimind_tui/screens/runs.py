@@ -15,9 +15,15 @@ from textual.containers import Vertical
 from textual.css.query import NoMatches
 from textual.widgets import Input
 
+from minimind.errors import UserError
+from minimind.events import Text
 from minimind.figures import number, percent, rough_duration, size
 from minimind.safe_text import clean_line
+from minimind.training.run_filter import RunFilter, parse_filter
 from minimind.training.runs import State
+from minimind_tui import supervisor
+from minimind_tui.screens.about_dialog import AboutDialog, Words
+from minimind_tui.screens.dialog import ConfirmDialog
 from minimind_tui.screens.run_actions import STATE_MARKS, RunActions, Target
 from minimind_tui.supervisor import RunList, RunSummary
 from minimind_tui.widgets.line import Line
@@ -29,8 +35,10 @@ POLL_SECONDS = 1.0
 COLUMNS = (
     Column("runs.column.state", 12),
     Column("runs.column.run", 0),
-    Column("runs.column.objective", 9, appears_at=128),
+    Column("runs.column.objective", 12, appears_at=131),
     Column("runs.column.model", 16, appears_at=106),
+    Column("runs.column.device", 6, appears_at=139),
+    Column("runs.column.tags", 16, appears_at=157),
     Column("runs.column.progress", 6, right=True),
     Column("runs.column.eta", 9, right=True, appears_at=78),
     Column("runs.column.loss", 7, right=True),
@@ -54,12 +62,15 @@ class RunsScreen(RunActions):
     RunsScreen #empty-title { text-style: bold; margin: 0 0 1 0; }
     RunsScreen.-empty #empty { display: block; }
     RunsScreen.-empty ListTable, RunsScreen.-empty #about { display: none; }
-    RunsScreen #about { height: auto; max-height: 4; padding: 0 1; border-top: solid $rule; }
+    RunsScreen #about { height: auto; max-height: 5; padding: 0 1; border-top: solid $rule; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "runs.key.new"),
         Binding("slash", "filter", "runs.key.filter"),
-        Binding("c", "chat", "runs.key.chat"),
+        Binding("space", "mark", "runs.key.mark"),
+        Binding("o", "compare", "runs.key.compare"),
+        Binding("e", "describe", "runs.key.describe"),
+        Binding("c", "chat", "runs.key.chat", show=False),
         Binding("escape", "show_all", "runs.key.all", show=False),
     ]
 
@@ -69,6 +80,9 @@ class RunsScreen(RunActions):
         self._runs: dict[str, RunSummary] = {}
         self._looked = False
         self._filter = ""
+        self._condition = RunFilter()
+        self._complaint: Text | None = None
+        self._marked: set[str] = set()
         self._state: State | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -105,8 +119,9 @@ class RunsScreen(RunActions):
     @work(group="follow", exclusive=True)
     async def _follow(self) -> None:
         while True:
-            summaries = await asyncio.to_thread(self._list.poll)
+            summaries = await asyncio.to_thread(self._list.poll, self._condition)
             self._runs = {summary.id: summary for summary in summaries}
+            self._marked &= self._runs.keys()
             self._looked = True
             with suppress(NoMatches):  # a screen that is being taken down has lost parts of itself
                 self._show()
@@ -123,7 +138,7 @@ class RunsScreen(RunActions):
         self._show()
 
     def _show(self) -> None:
-        shown = [run for run in self._runs.values() if self._fits(run)]
+        shown = [run for run in self._runs.values() if run.fits]
         now = time.time()
         self.query_one(ListTable).set_rows([self._row(run, now) for run in shown])
         self.set_class(self._looked and not shown, "-empty")
@@ -136,12 +151,12 @@ class RunsScreen(RunActions):
         live = sum(run.status.live for run in self._runs.values())
         total = size(sum(run.size for run in self._runs.values()))
         summary = self.t("runs.summary", count=len(self._runs), live=live, size=total) if self._runs else ""
+        if self._marked:
+            summary += " · " + self.t("runs.marked", count=len(self._marked))
+        if self._complaint is not None:
+            summary = self.say(self._complaint)
         self.query_one("#summary", Line).show(summary if self._looked else self.t("runs.loading"))
-        self._describe()
-
-    def _fits(self, run: RunSummary) -> bool:
-        words = (run.id, run.name, run.objective, run.model, self.state_name(run.status))
-        return self._filter.lower() in " ".join(words).lower()
+        self._tell_more()
 
     def _row(self, run: RunSummary, now: float) -> TableRow:
         eta = run.eta_seconds
@@ -150,6 +165,8 @@ class RunsScreen(RunActions):
             clean_line(f"{run.name} ({run.id})" if run.name else run.id, 200),
             run.objective,
             _short(clean_line(run.model, 80)),
+            run.device,
+            " ".join(run.tags),
             "" if run.share is None else percent(run.share),
             "" if eta is None else rough_duration(eta, self.language),
             "" if run.loss is None else number(run.loss),
@@ -157,16 +174,18 @@ class RunsScreen(RunActions):
             rough_duration(now - run.created, self.language) if run.created else "",
             size(run.size),
         )
-        return TableRow(run.id, cells, STATE_MARKS[run.status.state][2])
+        return TableRow(run.id, cells, STATE_MARKS[run.status.state][2], run.id in self._marked)
 
     @on(ListTable.Moved)
-    def _describe(self) -> None:
+    def _tell_more(self) -> None:
         """The reason and the advice of the run under the cursor."""
         run = self._current()
         words = ""
         if run is not None:
             advice = run.status.advice
             words = f"{run.id}: {self.say(run.status.reason)}" + (f" — {self.say(advice)}" if advice else "")
+            said = " ".join([*(f"#{tag}" for tag in run.tags), clean_line(run.note, 300)]).strip()
+            words += f"\n{said}" if said else ""
         self.query_one("#about", Line).show(words)
         state = run.status.state if run is not None else None
         if state != self._state:
@@ -208,27 +227,95 @@ class RunsScreen(RunActions):
         else:
             await self.app.show_chat(str(run.newest))
 
+    def _chosen(self) -> list[RunSummary]:
+        """The marked runs; where none is, the one under the cursor."""
+        if self._marked:
+            return [run for run in self._runs.values() if run.id in self._marked]
+        run = self._current()
+        return [run] if run is not None else []
+
+    def action_mark(self) -> None:
+        """Mark the run under the cursor, or no longer, and go on to the next."""
+        run = self._current()
+        if run is not None:
+            self._marked ^= {run.id}
+            self._show()
+            self.query_one(ListTable).action_move(1)
+
+    async def action_compare(self) -> None:
+        """Lay the marked runs over each other."""
+        runs = self._chosen()
+        if len(runs) < 2:
+            self.app.tell(self.t("runs.said.mark_first"))
+        else:
+            await self.app.show_comparison([run.directory for run in runs])
+
+    @work(group="ask", exclusive=True)
+    async def action_describe(self) -> None:
+        """Name, tags and note of the run under the cursor."""
+        run = self._current()
+        if run is None:
+            return
+        words = await self.app.push_screen_wait(AboutDialog(run.id, Words(run.name, run.tags, run.note)))
+        if words is not None:
+            await self.ask(supervisor.describe, run.directory, words.name, words.tags, words.note)
+
+    @work(group="ask", exclusive=True)
+    async def action_delete(self) -> None:
+        """Delete the marked runs, or the one under the cursor, once confirmed."""
+        runs = self._chosen()
+        if len(runs) == 1:
+            self._marked.clear()
+            super().action_delete()
+            return
+        idle = [run for run in runs if not run.status.live]
+        dialog = ConfirmDialog(
+            "runs.ask.delete_many",
+            yes="runs.ask.yes_delete",
+            runs=len(idle),
+            live=len(runs) - len(idle),
+            count=sum(run.checkpoints for run in idle),
+            size=size(sum(run.size for run in idle)),
+        )
+        if not idle or not await self.app.push_screen_wait(dialog):
+            return
+        for run in idle:
+            if await self.ask(supervisor.delete, run.directory):
+                self._marked.discard(run.id)
+                self.run_deleted(run.directory)
+
     def action_filter(self) -> None:
         """Ask for words to filter by."""
         self.add_class("-filtering")
         self.query_one("#filter", Input).focus()
 
     def action_show_all(self) -> None:
-        """Drop the filter."""
+        """Drop the filter, or else the marks."""
+        if not self.has_class("-filtering"):
+            self._marked.clear()
+            self._show()
         self.query_one("#filter", Input).value = ""
         self.remove_class("-filtering")
         self.query_one(ListTable).focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Escape is ours only while there is a filter."""
+        """Escape is ours only while there is a filter or a mark; several runs are deleted together."""
         if action == "show_all":
-            return self.has_class("-filtering")
+            return self.has_class("-filtering") or bool(self._marked)
+        if action == "delete" and len(self._marked) > 1:
+            return True
         return super().check_action(action, parameters)
 
     @on(Input.Changed, "#filter")
     def _filter_typed(self, event: Input.Changed) -> None:
         self._filter = event.value.strip()
-        self._show()
+        try:
+            self._condition, self._complaint = parse_filter(self._filter), None
+        except UserError as error:  # in the middle of a key, mostly: what held so far still does
+            self._complaint = error.text
+            self._show()
+        else:
+            self.run_changed()
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:

@@ -133,6 +133,11 @@ class LineChart(Painted, can_focus=True):
             self._color(name)
         self.schedule()
 
+    def name_axes(self, title: Text | str, axis: Text | str) -> None:
+        """What is drawn, and over what."""
+        self._title, self._axis_name = title, axis
+        self.schedule()
+
     def clear(self) -> None:
         """Take all series away; one that comes back has its colour again."""
         self._series.clear()

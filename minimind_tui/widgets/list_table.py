@@ -29,11 +29,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A row: who it is, a cell a column (cleaned), and the tone of its first cell: good, bad, busy, quiet or plain."""
+    """A row: who it is, a cell a column (cleaned), and the tone of its first cell: good, bad, busy, quiet or plain.
+
+    One that is `marked` has a sign before it.
+    """
 
     id: str
     cells: tuple[str, ...]
     tone: str = "plain"
+    marked: bool = False
 
 
 class ListTable(Painted, can_focus=True):
@@ -189,10 +193,13 @@ class ListTable(Painted, can_focus=True):
         item = self._items[number]
         line = fit(self._line(item.cells, shown, widths), width)
         if number == self._cursor:
-            mark = ">" if self.ascii_only else "›"  # seen without colours, too
-            return [(mark + line[1:], "cursor" if self.has_focus else "resting")]
+            signs = "#>" if self.ascii_only else "◆›"  # seen without colours, too
+            return [(signs[not item.marked] + line[1:], "cursor" if self.has_focus else "resting")]
         head = self._line(item.cells, shown[:1], widths[:1])
-        return [(head, item.tone), (line[len(head) :], "plain")]
+        rest = line[len(head) :]
+        if item.marked:
+            head = ("*" if self.ascii_only else "◆") + head[1:]
+        return [(head, item.tone), (rest, "plain")]
 
     def _line(self, cells: Sequence[str], shown: list[int], widths: list[int]) -> str:
         parts = []

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from minimind.config import TrainConfig
-from minimind.events import Language
+from minimind.events import Language, Mark
+from minimind.training.about import About, change_tags, read_about, rename_run
 from minimind.training.runs import Recorder, read_control
 from minimind_tui.app import MiniMindApp
-from tests.tui.driving import text_of, until, until_shown
+from minimind_tui.screens.compare import CompareScreen
+from tests.tui.driving import text_of, until, until_shown, until_told
 from tests.tui.fake_runs import alive, hostile_run, make_run, scalars
 
 EMPTY = {"en": "No training run yet.", "zh": "还没有训练。"}
@@ -157,3 +159,74 @@ async def test_an_id_is_never_cut(width: int) -> None:
     async with app.run_test(size=(width, 20)) as pilot:
         text = await until_shown(pilot, first.name, second.name)
         assert (f"{first.name[-4:]} · step 100" in text) == (width >= 106)
+
+
+async def test_a_condition_on_state_and_tags_narrows_and_a_wrong_one_is_explained() -> None:
+    app = MiniMindApp(language="en", target=("runs",))
+    change_tags(make_run(steps=1, name="apple"), ["fruit"])
+    make_run(steps=1, name="stone", verdict={"outcome": "finished"})
+    async with app.run_test(size=(160, 24)) as pilot:
+        await until_shown(pilot, "apple", "stone", "fruit")
+        await pilot.press("slash", *"tag:fruit")
+        await until(pilot, lambda: "stone" not in text_of(app))
+        await pilot.press(*" -state:lost")
+        await until_shown(pilot, "No run matches")
+        await pilot.press("ctrl+u", *"colour:red")
+        await until_shown(pilot, "there is no such key")
+        await pilot.press("ctrl+u", *"state:finished", "enter")
+        await until_shown(pilot, "stone")
+        assert "apple" not in text_of(app)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_a_run_is_given_a_name_tags_and_a_note(language: Language) -> None:
+    app = MiniMindApp(language=language, target=("runs",))
+    directory = make_run(steps=1)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until_shown(pilot, directory.name)
+        await pilot.press("e")
+        await until_shown(pilot, f"About {directory.name}" if language == "en" else f"关于 {directory.name}")
+        await pilot.press(*"fox", "tab", *"b a", "tab", *"tried it", "ctrl+r")
+        await until_shown(pilot, "fox (", "#a #b", "tried it")
+        assert read_about(directory) == About("fox", "tried it", ("a", "b"))
+        await pilot.press("e")
+        await until_shown(pilot, "tried it")
+        await pilot.press("tab", "end", *" x:y", "enter")
+        await until_told(pilot, "tag 'x:y' is not allowed" if language == "en" else "标签 'x:y' 不可用")
+        await pilot.press("e", "escape")
+        assert read_about(directory) == About("fox", "tried it", ("a", "b"))
+
+
+async def test_marked_runs_are_compared_and_deleted_together() -> None:
+    app = MiniMindApp(language="en", target=("runs",))
+    runs = [make_run(steps=10, checkpoints=(10,)) for _ in range(3)]
+    live = make_run(steps=10)
+    with alive(live):
+        async with app.run_test(size=(100, 24), notifications=True) as pilot:
+            await until_shown(pilot, *(run.name for run in runs), "running")
+            await pilot.press("o")
+            await until_told(pilot, "Mark two runs or more")
+            await pilot.press("space", "space", "space")
+            await until_shown(pilot, "marked: 3", "◆")
+            await pilot.press("o")
+            await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+            await pilot.press("escape")
+            await until_shown(pilot, "marked: 3")
+            await pilot.press("d")
+            await until_shown(pilot, "Delete 2 runs with their checkpoints (2,", "they are alive: 1")
+            await pilot.press("y")
+            await until(pilot, lambda: sum(run.exists() for run in runs) == 1)
+            assert live.exists()
+            await until_shown(pilot, "marked: 1")
+            await pilot.press("escape")
+            await until(pilot, lambda: "marked" not in text_of(app))
+
+
+async def test_the_device_of_the_last_start_is_shown() -> None:
+    app = MiniMindApp(language="en", target=("runs",))
+    directory = make_run(steps=0)
+    with Recorder(directory) as recorder:
+        recorder.record(Mark("started", 0, {"device": "cuda"}))
+    rename_run(directory, "mine")
+    async with app.run_test(size=(160, 24)) as pilot:
+        await until_shown(pilot, "mine (", "cuda", "Device")
