@@ -169,7 +169,7 @@ def parse_value(declared: Declared, raw: Any) -> Any:
         high_ok = about.high is None or value <= about.high
         if not (math.isfinite(value) and low_ok and high_ok):
             raise _refuse(declared, raw)
-    if about.choices and value not in about.choices:
+    if about.choices and not set(value if isinstance(value, tuple) else (value,)) <= set(about.choices):
         raise _refuse(declared, raw)
     return value
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from minimind.declaration import Config, setting
+from minimind.declaration import Config, Field, setting
 
 OBJECTIVES = (
     "pretrain",
     "sft",
+    "dpo",
+    "distillation",
 )
 """The training methods, each a file of that name in ``minimind/training/objectives``."""
 RECIPES = ("default", "released")
@@ -47,6 +49,80 @@ class DataSettings(Config):
     batch_size: int = setting(16, "sequences a micro-step", "每个微步的序列数", low=1, high=65536)
     accumulation_steps: int = setting(1, "micro-steps an optimiser step", "每次更新累积的微步数", low=1, high=65536)
     sequence_length: int = setting(256, "tokens a sequence", "序列长度（词元）", low=2, high=1_000_000)
+
+
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The linear layers of a block that LoRA can adapt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationSettings(Config):
+    """Which parameters train, whatever the method (Hu et al. 2021, "LoRA")."""
+
+    tune: str = setting(
+        "full",
+        "what trains: every parameter, or a low-rank correction beside frozen ones",
+        "训练什么：全部参数，或冻结参数旁的低秩修正（LoRA）",
+        choices=("full", "lora"),
+    )
+    lora_rank: int = setting(16, "rank of the corrections", "低秩修正的秩", low=1, high=4096, methods=("lora",))
+    lora_alpha: float | None = setting(
+        None,
+        "corrections count alpha/rank times (none: once, as released)",
+        "修正量乘以 alpha/秩（none：乘 1，与发布的一致）",
+        low=1e-3,
+        high=1e5,
+        methods=("lora",),
+    )
+    lora_targets: tuple[str, ...] = setting(
+        ("q_proj", "o_proj"),
+        "the layers that are corrected",
+        "修正哪些线性层",
+        choices=LORA_TARGETS,
+        methods=("lora",),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceSettings(Config):
+    """Direct preference optimisation (Rafailov et al. 2023)."""
+
+    dpo_beta: float = setting(
+        0.15,
+        "beta: how dear it is to move away from the start",
+        "beta：偏离起始模型的代价",
+        low=1e-4,
+        high=100.0,
+        methods=("dpo",),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationSettings(Config):
+    """Learning from a teacher's probabilities (Hinton et al. 2015)."""
+
+    teacher: str | None = setting(
+        None,
+        "the model to learn from, with the same tokenizer",
+        "教师模型（词表必须相同）",
+        methods=("distillation",),
+    )
+    distillation_alpha: float = setting(
+        0.5,
+        "share of the data's own loss; the rest is the teacher's",
+        "数据自身损失所占的比例，其余来自教师",
+        low=0.0,
+        high=1.0,
+        methods=("distillation",),
+    )
+    distillation_temperature: float = setting(
+        1.5,
+        "temperature at which both are compared",
+        "比较两者概率时的温度",
+        low=0.05,
+        high=100.0,
+        methods=("distillation",),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,11 +294,29 @@ class RecordSettings(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(RecordSettings, ProcessSettings, MachineSettings, OptimizerSettings, DataSettings):
+class TrainConfig(
+    RecordSettings,
+    ProcessSettings,
+    MachineSettings,
+    OptimizerSettings,
+    DistillationSettings,
+    PreferenceSettings,
+    AdaptationSettings,
+    DataSettings,
+):
     """One training run. Batches count sequences a micro-step; tokens a step = batch_size · accumulation_steps · sequence_length.
 
     The bases stand in reverse: the fields of the last one come first.
     """
+
+    @property
+    def method(self) -> str:
+        """The objective, and how it is tuned where that is not in full: what a list of runs shows."""
+        return self.objective if self.tune == "full" else f"{self.objective}-{self.tune}"
+
+    def applies(self, about: Field) -> bool:
+        """Whether the setting so declared means anything with this objective and this tuning."""
+        return not about.methods or not {self.objective, self.tune}.isdisjoint(about.methods)
 
     def __post_init__(self) -> None:
         self._check(
@@ -235,6 +329,11 @@ class TrainConfig(RecordSettings, ProcessSettings, MachineSettings, OptimizerSet
                 self.processes <= self.batch_size,
                 f"processes = {self.processes} share the {self.batch_size} sequences of batch_size: raise batch_size",
                 f"processes = {self.processes} 个进程要分担 batch_size 的 {self.batch_size} 条序列：请增大 batch_size",
+            ),
+            (
+                bool(self.lora_targets),
+                f"lora_targets is empty: name some of {', '.join(LORA_TARGETS)}",
+                f"lora_targets 为空：请从 {'、'.join(LORA_TARGETS)} 中选",
             ),
             (bool(self.data), "data is empty: name a data set or a file", "data 为空：请给出数据集名或文件"),
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -42,12 +43,13 @@ class LoraLinear(nn.Linear):
         self.weight = base.weight
         self.weight.requires_grad_(False)
         self.scale = scale
+        self.corrects = True
         self.lora = LowRank(base.in_features, base.out_features, rank).to(base.weight.device, base.weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Take `x` [..., in] to [..., out]."""
-        corrected: Tensor = super().forward(x) + self.scale * self.lora(x)  # [..., out]
-        return corrected
+        plain = super().forward(x)  # [..., out]
+        return plain + self.scale * self.lora(x) if self.corrects else plain  # [..., out]
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
@@ -84,3 +86,21 @@ def merge_lora(model: nn.Module) -> int:
     for name, module in found:
         model.set_submodule(name, module.merged(), strict=True)
     return len(found)
+
+
+def has_lora(model: nn.Module) -> bool:
+    """Whether there is a correction in `model`."""
+    return any(isinstance(module, LoraLinear) for module in model.modules())
+
+
+@contextmanager
+def without_lora(model: nn.Module) -> Iterator[None]:
+    """Leave every correction of `model` out for a while: the model as it was before it was adapted."""
+    layers = [module for module in model.modules() if isinstance(module, LoraLinear)]
+    for layer in layers:
+        layer.corrects = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.corrects = True

@@ -106,19 +106,29 @@ def summed_cross_entropy(
 def next_token_loss(model: MiniMind, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     """Mean cross-entropy of the next token over the labels that count, in nats, each document seeing only itself.
 
-    The model may add what it needs to stay in shape (the load balancing of a mixture of experts): that is part of the
-    loss but reported apart, so that the loss of every architecture means the same.
+    The model may add what it needs to stay in shape (see `balanced`).
     """
-    mask = batch.documents if reads_documents(model) else document_mask(batch.documents)  # [b, t] or [b, 1, t, t]
-    hidden = model.hidden(batch.tokens, positions=batch.positions, mask=mask)  # [batch, time, hidden]
+    hidden = packed_hidden(model, batch)  # [batch, time, hidden]
     total, count = summed_cross_entropy(hidden, model.lm_head.weight, batch.labels, loss_kernels(model))
     loss = total / max(count, 1)  # []
-    scalars = {"loss": float(loss.detach())}
+    return balanced(model, loss, {"loss": float(loss.detach())})
+
+
+def packed_hidden(model: MiniMind, batch: Batch) -> Tensor:
+    """The vectors [batch, time, hidden] before the output layer of `model`, each document seeing only itself."""
+    mask = batch.documents if reads_documents(model) else document_mask(batch.documents)  # [b, t] or [b, 1, t, t]
+    return model.hidden(batch.tokens, positions=batch.positions, mask=mask)  # [batch, time, hidden]
+
+
+def balanced(model: MiniMind, loss: Tensor, scalars: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
+    """`loss` with the load balancing of a mixture of experts added, where `model` is one, after its forward pass.
+
+    That is reported apart, so that the loss of every architecture means the same.
+    """
     balance = load_balancing_loss(model)
-    if balance is not None:
-        loss = loss + balance  # []
-        scalars["load_balancing_loss"] = float(balance.detach())
-    return loss, scalars
+    if balance is None:
+        return loss, scalars
+    return loss + balance, scalars | {"load_balancing_loss": float(balance.detach())}
 
 
 def token_log_probabilities(model: MiniMind, batch: Batch, temperature: float = 1.0) -> Tensor:
@@ -127,8 +137,7 @@ def token_log_probabilities(model: MiniMind, batch: Batch, temperature: float = 
     With gradients where they are switched on. What lies between is computed anew in the backward pass, a few rows at a
     time, so that all the scores never exist at once.
     """
-    mask = batch.documents if reads_documents(model) else document_mask(batch.documents)  # [b, t] or [b, 1, t, t]
-    hidden = model.hidden(batch.tokens, positions=batch.positions, mask=mask)  # [batch, time, hidden]
+    hidden = packed_hidden(model, batch)  # [batch, time, hidden]
     flat = batch.labels.flatten()  # [batch · time]
     counted = (flat != IGNORED).nonzero()[:, 0]  # [positions]
     chosen, labels = hidden.flatten(0, 1)[counted], flat[counted]  # [positions, hidden], [positions]

@@ -18,17 +18,26 @@ from minimind.errors import UserError
 from minimind.events import Event
 from minimind.inference.engine import Engine, Token
 from minimind.model.transformer import MiniMind
+from minimind.training.acceleration import Precision
 from minimind.training.evaluate import first_tokens, held_out
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a method finds when a run begins: `model` (float32, on `device`) is the one that is trained and saved."""
+    """What a method finds when a run begins: `model` (float32, on `device`) is the one that is trained and saved.
+
+    `precision` is how it computes: a frozen model beside it computes alike.
+    """
 
     config: TrainConfig
     model: MiniMind
     tokenizer: Tokenizer
-    device: torch.device
+    precision: Precision
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.precision.device
 
 
 class Objective(ABC):

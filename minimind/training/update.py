@@ -50,7 +50,7 @@ class Updater:
         self.device = precision.device
         self.group = job.group
         model = job.model.to(precision.device)
-        self.objective.prepare(Setting(job.config, model, job.tokenizer, precision.device))
+        self.objective.prepare(Setting(job.config, model, job.tokenizer, precision))
         self.optimizer = Optimizer(model, job.config, precision.dtype, self.objective.parameters())
         self.working = accelerate(self.optimizer.working, precision, shared=self.optimizer.model)
         self._compile_from = precision.compile_from
