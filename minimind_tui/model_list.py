@@ -42,7 +42,7 @@ def list_models(root: Path | None = None) -> list[Model]:
                 Model(
                     str(checkpoint.path),
                     f"{view.name or view.id} · step {checkpoint.step}",
-                    view.config.objective,
+                    view.config.method,
                     checkpoint.step,
                     checkpoint.time,
                 )

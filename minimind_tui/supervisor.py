@@ -186,7 +186,7 @@ def _summary(followed: _Followed, condition: RunFilter) -> RunSummary:
     return RunSummary(
         directory=view.directory,
         name=view.name,
-        objective=config.objective if config else "",
+        objective=config.method if config else "",
         model=model_title(config.model) if config else "",
         status=status,
         created=view.created,

@@ -87,6 +87,7 @@ def run_data(view: RunView) -> dict[str, Any]:
         "directory": str(view.directory),
         "created": view.created,
         "objective": None if view.problem else view.config.objective,
+        "tune": None if view.problem else view.config.tune,
         "step": glance.step,
         "latest": plain_numbers(glance.latest),
         **status_data(view.status()),

@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from minimind.config import read_settings
 from minimind.errors import UserError
 from minimind.interop.layouts import is_adapter, released_names
-from minimind.model.lora import LoraLinear, add_lora, merge_lora
+from minimind.model.locate import locate_model
+from minimind.model.lora import LoraLinear, add_lora, merge_lora, weights_hash
 from minimind.model.transformer import MiniMind
 from minimind.model.weights import bad_file, check_numbers, read_weights
 from minimind.safe_text import clean_line
 
 PEFT_CONFIG, PEFT_WEIGHTS, PEFT_PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+ADAPTER = "adapter.safetensors"
+"""Ours, in the checkpoints of a run that trains by LoRA: beside the merged model, and by itself if it is copied."""
 _PAIR = re.compile(r"(.+?)\.lora(?:\.|_)([AB])(?:\.default)?\.weight")
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
@@ -44,6 +48,8 @@ class Adapter:
     scale: float = 1.0
     base: str = ""
     """What the adapter says it was made for; a stranger's word."""
+    base_hash: str = ""
+    """`weights_hash` of that model, where the adapter tells it."""
 
     @property
     def rank(self) -> int:
@@ -62,13 +68,50 @@ def names_adapter(path: Path) -> bool:
 
 
 def read_adapter(path: Path) -> Adapter:
-    """An adapter from a MiniMind LoRA file or a PEFT folder. Raises UserError that says what it is instead."""
+    """An adapter from a MiniMind LoRA file, a PEFT folder, or a checkpoint of ours (or its ``adapter.safetensors``).
+
+    Raises UserError that says what it is instead.
+    """
     if is_adapter_folder(path):
         return _read_peft(path)
+    path = path / ADAPTER if path.is_dir() else path
     tensors = read_weights(path)
     if not is_adapter(tensors):
         raise bad_file(path, "not a LoRA file: open it as a model", "不是 LoRA 文件：请作为模型打开")
-    return Adapter(_pairs(tensors, path))
+    return Adapter(_pairs(tensors, path), *_told_by(path))
+
+
+def _told_by(path: Path) -> tuple[float, str, str]:
+    """Scale, base and the base's hash from the header of a file of ours; a scale of 1 where there is none."""
+    if path.suffix != ".safetensors":
+        return 1.0, "", ""
+    with safe_open(path, "pt") as file:
+        header = file.metadata() or {}
+    try:
+        scale = float(header.get("lora_alpha", 1)) / float(header.get("lora_rank", 1))
+    except (ValueError, ZeroDivisionError):
+        scale = math.nan
+    if not math.isfinite(scale):
+        raise bad_file(path, "lora_alpha and lora_rank must be numbers", "lora_alpha 和 lora_rank 应为数字")
+    return scale, header.get("base", ""), header.get("base_hash", "")
+
+
+def locate_adapter(name: str) -> Path:
+    """The adapter that `name` means: a LoRA file, a PEFT folder, or a run or checkpoint that was trained by LoRA.
+
+    Raises UserError for a model that has none.
+    """
+    path = Path(name).expanduser()
+    if names_adapter(path):
+        return path
+    path = locate_model(name)
+    if not (path / ADAPTER).is_file():
+        raise bad_file(
+            path,
+            "no LoRA adapter: its weights were trained in full (--to pth | hf | gguf writes those)",
+            "没有 LoRA：它训练的是全部权重（可用 --to pth | hf | gguf 导出）",
+        )
+    return path / ADAPTER
 
 
 def _read_peft(folder: Path) -> Adapter:
@@ -111,8 +154,17 @@ def _pairs(tensors: Mapping[str, Tensor], path: Path) -> dict[str, tuple[Tensor,
 def apply_adapter(model: MiniMind, adapter: Adapter) -> None:
     """Put the corrections beside the layers they are for, so that they can be trained on or taken off again.
 
-    Raises UserError, with `model` unchanged, where a layer is missing or has another shape.
+    Raises UserError, with `model` unchanged, where it is not the one the adapter was trained on as far as that tells,
+    or where a layer is missing or has another shape.
     """
+    if adapter.base_hash and adapter.base_hash != (found := weights_hash(model)):
+        says = f" ({clean_line(adapter.base, 100)})" if adapter.base else ""
+        raise UserError(
+            f"the adapter was trained on another model{says}: its hash is {clean_line(adapter.base_hash, 12)}, this "
+            f"one's {found[:12]}: open it with that one",
+            f"这个 LoRA 是在另一个模型{says}上训练的：那个模型的哈希为 {clean_line(adapter.base_hash, 12)}，这里是 "
+            f"{found[:12]}：请与原来的模型一起打开",
+        )
     layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     for name, (a, b) in adapter.pairs.items():
         layer = layers.get(name)
@@ -145,6 +197,19 @@ def adapter_of(model: MiniMind) -> Adapter:
         raise UserError("the model has no adapter in it", "模型中没有 LoRA")
     pairs = {name: (module.lora.A.weight.detach(), module.lora.B.weight.detach()) for name, module in found.items()}
     return Adapter(pairs, scales.pop())
+
+
+def adapter_bytes(model: MiniMind, about: Mapping[str, Any]) -> bytes:
+    """The content of ``adapter.safetensors``: the corrections that are in `model`, as they are.
+
+    Its header tells what of `about` it must: rank, alpha, targets, and path and hash of the base.
+    """
+    tensors = {}
+    for name, (a, b) in adapter_of(model).pairs.items():
+        tensors[f"{name}.lora.A.weight"] = a.cpu().contiguous()
+        tensors[f"{name}.lora.B.weight"] = b.cpu().contiguous()
+    told = ("lora_rank", "lora_alpha", "lora_targets", "base", "base_hash")
+    return save(tensors, {"format": "pt"} | {key: str(about[key]) for key in told if key in about})
 
 
 def write_lora(adapter: Adapter, path: Path) -> None:

@@ -22,6 +22,7 @@ from minimind.events import Text
 from minimind.impostors import PYTORCH_SUFFIXES
 from minimind.interop.configs import model_config
 from minimind.interop.layouts import infer_config, released_names
+from minimind.model.lora import plain_state
 from minimind.model.transformer import MiniMind
 from minimind.model.weights import bad_file, check_numbers, read_weights
 from minimind.safe_text import clean_line
@@ -43,13 +44,14 @@ _PADDING = 512
 def model_files(model: MiniMind, metadata: Mapping[str, Any], *, dtype: torch.dtype | None = None) -> dict[str, bytes]:
     """The contents of ``model.safetensors`` and ``config.json`` by name, for `checkpoint.write`.
 
-    Weights keep their dtype unless `dtype` says otherwise; a tied output layer is not stored twice. `metadata` (JSON
+    Weights keep their dtype unless `dtype` says otherwise; a tied output layer is not stored twice, and low-rank
+    corrections are folded in. `metadata` (JSON
     data: how the model came about) goes into the config under its own key.
     """
     tied = model.config.tie_word_embeddings
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous()
-        for name, tensor in model.state_dict().items()
+        for name, tensor in plain_state(model).items()
         if not (tied and name == "lm_head.weight")
     }
     config = model.config.to_dict() | {METADATA: dict(metadata)}

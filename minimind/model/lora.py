@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -104,3 +105,30 @@ def without_lora(model: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.corrects = True
+
+
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict of `model` with its corrections folded into their weights, as `merge_lora` would leave it."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)}
+    added = tuple(f"{name}.lora." for name in layers)
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(added)}
+    return state | {f"{name}.weight": layer.merged().weight for name, layer in layers.items()}
+
+
+def corrected_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The frozen weights [out, in] that have a correction beside them, by name; empty where there is none."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)}
+    return {f"{name}.weight": layer.weight for name, layer in layers.items()}
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 of the names and numbers of `model`, its corrections left out: which model an adapter was trained on.
+
+    Of the numbers as bfloat16, so that a model is the same whether it was opened in float32 or in that.
+    """
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        if ".lora." not in name:
+            digest.update(name.encode() + b"\0")
+            digest.update(parameter.detach().cpu().to(torch.bfloat16).contiguous().view(torch.int16).numpy().data)
+    return digest.hexdigest()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from minimind.data.packing import IGNORED
+from minimind.training.loss import counted_rows
 
 _ROWS = 512
 """Positions whose scores exist at the same time, in each of the two models."""
@@ -48,19 +49,20 @@ class _ChunkedDistances(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         sums = hidden.new_zeros(2, dtype=torch.float32)  # [2]
         hidden_gradient = torch.empty_like(hidden) if wanted else None  # [positions, hidden]
-        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if wanted else None  # [vocabulary, hidden]
+        trained = wanted and ctx.needs_input_grad[1]  # a layer that LoRA leaves alone needs no gradient
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if trained else None  # [vocabulary, hidden]
         for start in range(0, len(hidden), _ROWS):
             rows = slice(start, start + _ROWS)
             scores = F.linear(hidden[rows], weight).float()  # [rows, vocabulary]
             others = F.linear(other[0][rows], other[1]).float()  # [rows, vocabulary]
             found, gradient = _of_rows(scores, others, labels[rows], alpha, temperature)  # [2], [rows, vocabulary]
             sums += found  # [2]
-            if hidden_gradient is not None and weight_gradient is not None:
-                gradient = gradient.type_as(hidden)  # [rows, vocabulary]
+            gradient = gradient.type_as(hidden)  # [rows, vocabulary]
+            if hidden_gradient is not None:
                 hidden_gradient[rows] = gradient @ weight  # [rows, hidden]
+            if weight_gradient is not None:
                 weight_gradient += gradient.T @ hidden[rows]  # [vocabulary, hidden]
-        if hidden_gradient is not None and weight_gradient is not None:
-            ctx.save_for_backward(hidden_gradient, weight_gradient.type_as(weight))
+        ctx.save_for_backward(hidden_gradient, None if weight_gradient is None else weight_gradient.type_as(weight))
         cross_entropy, divergence = sums.unbind()  # 2 × []
         ctx.mark_non_differentiable(cross_entropy, divergence)
         return alpha * cross_entropy + (1 - alpha) * divergence, cross_entropy, divergence
@@ -68,26 +70,26 @@ class _ChunkedDistances(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_gradient, weight_gradient = ctx.saved_tensors
-        scale = output_gradients[0].type_as(hidden_gradient)  # []
-        return hidden_gradient * scale, weight_gradient * scale, None, None, None, None, None
+        scale = output_gradients[0]  # []
+        scaled = (None if gradient is None else gradient * scale.type_as(gradient) for gradient in ctx.saved_tensors)
+        return (*scaled, None, None, None, None, None)
 
 
-def _of_rows(
-    scores: Tensor, others: Tensor, labels: Tensor, alpha: float, temperature: float
-) -> tuple[Tensor, Tensor]:
+def _of_rows(scores: Tensor, others: Tensor, labels: Tensor, alpha: float, temperature: float) -> tuple[Tensor, Tensor]:
     """The summed cross-entropy and T² · KL [2] of float32 `scores` and `others` [rows, vocabulary], and the gradient
     of their mixture [rows, vocabulary].
     """
+    counts = (labels[:, None] != IGNORED).float()  # [rows, 1]
+    targets = labels[:, None].clamp(min=0)  # [rows, 1]
     log_q = scores.log_softmax(-1)  # [rows, vocabulary]
     log_q_t, log_p_t = (some.div(temperature).log_softmax(-1) for some in (scores, others))  # 2 × [rows, vocabulary]
     p_t = log_p_t.exp()  # [rows, vocabulary]
-    cross_entropy = -log_q.gather(1, labels[:, None]).sum()  # []
-    divergence = temperature**2 * (p_t * (log_p_t - log_q_t)).sum()  # []
+    cross_entropy = -(log_q.gather(1, targets) * counts).sum()  # []
+    divergence = temperature**2 * ((log_p_t - log_q_t).mul_(p_t) * counts).sum()  # []
     gradient = log_q.exp_()  # [rows, vocabulary]
-    gradient.scatter_add_(1, labels[:, None], gradient.new_full((len(labels), 1), -1.0))  # [rows, vocabulary]
+    gradient.scatter_add_(1, targets, gradient.new_full(targets.shape, -1.0))  # [rows, vocabulary]
     gradient.mul_(alpha).add_(log_q_t.exp_().sub_(p_t), alpha=(1 - alpha) * temperature)  # [rows, vocabulary]
-    return torch.stack((cross_entropy, divergence)), gradient  # [2], [rows, vocabulary]
+    return torch.stack((cross_entropy, divergence)), gradient.mul_(counts)  # [2], [rows, vocabulary]
 
 
 def summed_distances(
@@ -99,8 +101,6 @@ def summed_distances(
     may differ, `weights` those layers [vocabulary, hidden]; `labels` [batch, time] are tokens or -100. Only the model
     gets gradients. Without any label all sums are 0, with gradients of zeros.
     """
-    flat = labels.flatten()  # [batch · time]
-    counted = (flat != IGNORED).nonzero()[:, 0]  # [positions]
-    own, others = (vectors.flatten(0, 1)[counted] for vectors in hidden)  # 2 × [positions, its hidden]
-    arguments = (own, weights[0], (others, weights[1]), flat[counted], alpha, temperature, torch.is_grad_enabled())
+    _, (own, others), targets = counted_rows(hidden, labels)
+    arguments = (own, weights[0], (others, weights[1]), targets, alpha, temperature, torch.is_grad_enabled())
     return Distances(*_ChunkedDistances.apply(*arguments))  # type: ignore[no-untyped-call]

@@ -36,25 +36,25 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         multiply = kernels.multiply if kernels is not None and kernels.serve(hidden, weight) else _multiply
         total = hidden.new_zeros((), dtype=torch.float32)  # []
         hidden_gradient = torch.empty_like(hidden) if wanted else None  # [positions, hidden]
-        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if wanted else None  # [vocabulary, hidden]
+        trained = wanted and ctx.needs_input_grad[1]  # a layer that LoRA leaves alone needs no gradient
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if trained else None  # [vocabulary, hidden]
         for start in range(0, hidden.shape[0], _ROWS):
             rows = slice(start, start + _ROWS)
             scores = multiply(hidden[rows], weight)  # [rows, vocabulary]
             nats, scores = _losses_and_gradients(scores, labels[rows], wanted, kernels)  # [rows], [rows, vocabulary]
             total += nats.sum()  # []
-            if hidden_gradient is None or weight_gradient is None:
-                continue
-            hidden_gradient[rows] = multiply(scores, weight.T)  # [rows, hidden]
-            weight_gradient += multiply(scores.T, hidden[rows].T)  # [vocabulary, hidden]
-        if hidden_gradient is not None and weight_gradient is not None:
-            ctx.save_for_backward(hidden_gradient, weight_gradient.type_as(weight))
+            if hidden_gradient is not None:
+                hidden_gradient[rows] = multiply(scores, weight.T)  # [rows, hidden]
+            if weight_gradient is not None:
+                weight_gradient += multiply(scores.T, hidden[rows].T)  # [vocabulary, hidden]
+        ctx.save_for_backward(hidden_gradient, None if weight_gradient is None else weight_gradient.type_as(weight))
         return total
 
     @staticmethod
-    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        hidden_gradient, weight_gradient = ctx.saved_tensors
-        scale = output_gradients[0].type_as(hidden_gradient)  # []
-        return hidden_gradient * scale, weight_gradient * scale, None, None, None
+    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
+        scale = output_gradients[0]  # []
+        scaled = (None if gradient is None else gradient * scale.type_as(gradient) for gradient in ctx.saved_tensors)
+        return (*scaled, None, None, None)
 
 
 def _multiply(left: Tensor, right: Tensor) -> Tensor:
@@ -94,13 +94,23 @@ def summed_cross_entropy(
     `labels` [batch, time] the token that follows each position or -100. Positions without a label cost nothing. With no
     label at all the sum is 0 with a gradient of zeros, never NaN.
     """
+    counted, (chosen,), targets = counted_rows((hidden,), labels)
+    loss: Tensor = _ChunkedCrossEntropy.apply(chosen, weight, targets, torch.is_grad_enabled(), kernels)  # type: ignore[no-untyped-call]
+    return loss, len(counted)
+
+
+def counted_rows(hidden: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+    """Which positions of `labels` [batch, time] have one: int64 [positions], counted through the rows.
+
+    And, of those, the vectors of each of `hidden` [batch, time, its hidden] and the labels, padded at their ends to a
+    multiple of 256 positions with labels of -100.
+    """
     flat = labels.flatten()  # [batch · time]
     counted = (flat != IGNORED).nonzero()[:, 0]  # [positions]
     padding = -len(counted) % _MULTIPLE
-    chosen = hidden.flatten(0, 1)[F.pad(counted, (0, padding))]  # [positions + padding, hidden]
-    targets = F.pad(flat[counted], (0, padding), value=IGNORED)  # [positions + padding]
-    loss: Tensor = _ChunkedCrossEntropy.apply(chosen, weight, targets, torch.is_grad_enabled(), kernels)  # type: ignore[no-untyped-call]
-    return loss, len(counted)
+    places = F.pad(counted, (0, padding))  # [positions + padding]
+    chosen = tuple(vectors.flatten(0, 1)[places] for vectors in hidden)  # [positions + padding, hidden] each
+    return counted, chosen, F.pad(flat[counted], (0, padding), value=IGNORED)  # … and [positions + padding]
 
 
 def next_token_loss(model: MiniMind, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -138,18 +148,16 @@ def token_log_probabilities(model: MiniMind, batch: Batch, temperature: float = 
     time, so that all the scores never exist at once.
     """
     hidden = packed_hidden(model, batch)  # [batch, time, hidden]
-    flat = batch.labels.flatten()  # [batch · time]
-    counted = (flat != IGNORED).nonzero()[:, 0]  # [positions]
-    chosen, labels = hidden.flatten(0, 1)[counted], flat[counted]  # [positions, hidden], [positions]
+    counted, (chosen,), labels = counted_rows((hidden,), batch.labels)
     weight = model.lm_head.weight  # [vocabulary, hidden]
 
     def scored(rows: Tensor, wanted: Tensor) -> Tensor:
         scores = F.linear(rows, weight).float() / temperature  # [rows, vocabulary]
-        return scores.gather(1, wanted[:, None])[:, 0] - scores.logsumexp(1)  # [rows]
+        return scores.gather(1, wanted[:, None].clamp(min=0))[:, 0] - scores.logsumexp(1)  # [rows]
 
     values = hidden.float().sum(-1).flatten() * 0  # [batch · time]
     for start in range(0, len(counted), _ROWS):
         rows = slice(start, start + _ROWS)
         part: Tensor = checkpoint(scored, chosen[rows], labels[rows], use_reentrant=False)  # [rows]
-        values = values.index_put((counted[rows],), part)  # [batch · time]
+        values = values.index_put((counted[rows],), part[: len(counted) - start])  # [batch · time]
     return values.view_as(batch.labels)  # [batch, time]

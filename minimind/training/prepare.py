@@ -19,6 +19,7 @@ from minimind.errors import UserError
 from minimind.events import Text
 from minimind.interop.opening import open_any
 from minimind.model.locate import locate_model
+from minimind.model.lora import add_lora, weights_hash
 from minimind.model.transformer import MiniMind
 from minimind.training.acceleration import Precision, Tell, choose_precision, use_deterministic_algorithms
 from minimind.training.group import Group
@@ -55,6 +56,8 @@ def build_job(
     random.seed(config.seed)
     torch.manual_seed(config.seed)
     model, tokenizer, metadata, notes = _starting_point(config, start)
+    if config.tune == "lora":
+        notes.append(_adapt(model, config, metadata, fresh=start is None))
     _check_length(model.config, config)
     data = shards.prepare(
         config.data,
@@ -110,8 +113,29 @@ def _starting_point(config: TrainConfig, start: Path | None) -> tuple[MiniMind, 
     return model, tokenizer, _metadata(config) | {"history": history}, []
 
 
+def _adapt(model: MiniMind, config: TrainConfig, metadata: dict[str, Any], *, fresh: bool) -> Text:
+    """Put the corrections that LoRA trains into `model`; a `fresh` run notes in `metadata` which base they are for."""
+    rank, alpha = config.lora_rank, config.lora_alpha or float(config.lora_rank)
+    if fresh:
+        metadata |= {"base": config.model, "base_hash": weights_hash(model)}
+        metadata |= {"lora_rank": rank, "lora_alpha": alpha, "lora_targets": ",".join(config.lora_targets)}
+    layers = len(add_lora(model, rank, targets=config.lora_targets, scale=alpha / rank))
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    share = trained / model.parameter_count()
+    metadata |= {"tune": config.tune, "trained_parameters": trained}
+    return Text(
+        f"LoRA: {trained:,} parameters train beside {layers} layers, {share:.1%} of all; the others stay as they are",
+        f"LoRA：在 {layers} 个线性层旁训练 {trained:,} 个参数，占总数的 {share:.1%}；其余参数不变",
+    )
+
+
 def _fresh(config: TrainConfig) -> tuple[MiniMind, Tokenizer, dict[str, Any], list[Text]]:
     """A new model of a preset. Another tokenizer than the preset's decides the size of its vocabulary."""
+    if config.tune == "lora":
+        raise UserError(
+            f"tune = 'lora' corrects a trained model, and {config.model} is only an architecture: name one with --model",
+            f"tune = 'lora' 用于修正训练好的模型，而 {config.model} 只是结构：请用 --model 指定一个模型",
+        )
     preset = MODEL_PRESETS[config.model]
     tokenizer = Tokenizer.load(config.tokenizer or PRESET_TOKENIZERS.get(config.model, DEFAULT_TOKENIZER))
     notes = []

@@ -97,7 +97,7 @@ def create_run(
     name = checked_name(name)
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        directory = _new_directory(root, config.objective)
+        directory = _new_directory(root, config.method)
         write_atomic(
             directory / RUN,
             {
@@ -266,10 +266,10 @@ def _is_run(directory: Path) -> bool:
     return any(exists(directory / name) for name in (RUN, EVENTS, LOCK))
 
 
-def _new_directory(root: Path, objective: str) -> Path:
+def _new_directory(root: Path, method: str) -> Path:
     """Make a directory whose name nobody else has: who makes it owns the name. Raises OSError."""
     while True:
-        directory = root / f"{date.today().isoformat()}-{objective}-{secrets.token_hex(2)}"
+        directory = root / f"{date.today().isoformat()}-{method}-{secrets.token_hex(2)}"
         try:
             directory.mkdir(mode=0o700)
         except FileExistsError:

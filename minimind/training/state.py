@@ -17,7 +17,9 @@ from torch import Tensor
 
 from minimind.data.packing import Position
 from minimind.events import Text
+from minimind.interop.adapters import ADAPTER, adapter_bytes
 from minimind.model.files import WEIGHTS, model_files
+from minimind.model.lora import corrected_weights, has_lora
 from minimind.model.weights import read_weights
 from minimind.safe_text import clean_line
 from minimind.training.checkpoint import CheckpointError, read_json, validate
@@ -25,7 +27,7 @@ from minimind.training.objective import Objective
 from minimind.training.optim import Optimizer
 
 OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
-_RANDOM, _EXTRA, _OBJECTIVE = "random|", "extra|", "objective|"
+_RANDOM, _EXTRA, _OBJECTIVE, _FROZEN = "random|", "extra|", "objective|", "frozen|"
 _TORCH_RNG, _CUDA_RNG = f"{_RANDOM}torch", f"{_RANDOM}cuda"
 
 
@@ -124,6 +126,7 @@ def checkpoint_files(
         **optimizer.state_tensors(),
         **{f"{_EXTRA}{name}": parameter for name, parameter in optimizer.extra.items()},
         **{f"{_OBJECTIVE}{name}": tensor for name, tensor in objective.state_tensors().items()},
+        **{f"{_FROZEN}{name}": tensor for name, tensor in corrected_weights(optimizer.model).items()},
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     tensors[_TORCH_RNG] = torch.get_rng_state()
@@ -134,6 +137,8 @@ def checkpoint_files(
     optimizer_file = to_bytes(tensors)
     with optimizer.averaged():
         model = model_files(optimizer.model, metadata)
+        if has_lora(optimizer.model):
+            model[ADAPTER] = adapter_bytes(optimizer.model, metadata)
     return {
         **model,
         OPTIMIZER: optimizer_file,
@@ -154,8 +159,11 @@ def restore(directory: Path, optimizer: Optimizer, objective: Objective) -> tupl
         position = stored.pop("position")
         state = State(**stored, position=position and Position(**position))
         version, words, gauss = described.pop("python_random")
-        optimizer.load_weights(read_weights(directory / WEIGHTS) | _named(tensors, _EXTRA))
-        apart = (_RANDOM, _EXTRA, _OBJECTIVE)
+        weights = read_weights(directory / WEIGHTS) | _named(tensors, _FROZEN) | _named(tensors, _EXTRA)
+        if has_lora(optimizer.model):  # beside the weights they correct, where the model's file has them merged
+            weights |= read_weights(directory / ADAPTER)
+        optimizer.load_weights(weights)
+        apart = (_RANDOM, _EXTRA, _OBJECTIVE, _FROZEN)
         optimizer.load_state_tensors({key: value for key, value in tensors.items() if not key.startswith(apart)})
         objective.load_state_tensors(_named(tensors, _OBJECTIVE))
         random.setstate((version, tuple(words), gauss))

@@ -127,8 +127,9 @@ class LinearFunction(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         rows = gradient.flatten(0, -2)  # [rows, out]
         dx = ctx.kernels.multiply(rows, weight.T).view(x.shape)  # [..., in]
-        return dx, ctx.kernels.multiply(rows.T, x.flatten(0, -2).T), None
+        trained = ctx.needs_input_grad[1]  # a weight that LoRA leaves alone needs no gradient
+        return dx, ctx.kernels.multiply(rows.T, x.flatten(0, -2).T) if trained else None, None
