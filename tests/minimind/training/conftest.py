@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from minimind.config import MODEL_PRESETS, PRESET_TOKENIZERS, ModelConfig, TrainConfig
+from minimind.data.tokenizer import Tokenizer
+from minimind.model.files import model_files
+from minimind.model.transformer import MiniMind
 from minimind.training import checkpoint, loop
 from minimind.training.job import Job
 from minimind.training.loop import Trainer
-from minimind.training.prepare import build_job
+from minimind.training.prepare import build_job, tokenizer_files
 from tests.minimind.training.listening import Listener, MakeTrainer
 
 TINY = ModelConfig(
@@ -44,6 +48,17 @@ SETTINGS: dict[str, Any] = {
 def token_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tokenised data that all tests share."""
     return tmp_path_factory.mktemp("tokens")
+
+
+@pytest.fixture(scope="session")
+def trained_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a model of the tiny architecture, as something to start from or to learn from."""
+    torch.manual_seed(7)
+    model = MiniMind(TINY)
+    files = model_files(model, {"objective": "sft"}) | dict(tokenizer_files(Tokenizer.load("nano-2048")))
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    checkpoint.write_directory(directory, files, step=1)
+    return directory
 
 
 @pytest.fixture

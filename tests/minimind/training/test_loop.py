@@ -42,21 +42,37 @@ def stop_after(step: int) -> Callable[[int], Control]:
     return lambda now: Control(want="stop" if now >= step else "run")
 
 
-@pytest.mark.parametrize("objective", ["pretrain", "sft"])
+METHODS: dict[str, dict[str, Any]] = {
+    "pretrain": {"objective": "pretrain"},
+    "sft": {"objective": "sft"},
+    "sft-lora": {"objective": "sft", "model": "TRAINED", "tune": "lora", "learning_rate": 0.05},
+    "dpo": {"objective": "dpo", "sequence_length": 128, "learning_rate": 1e-3},
+    "dpo-lora": {"objective": "dpo", "model": "TRAINED", "tune": "lora", "sequence_length": 128},
+    "distillation": {"objective": "distillation", "teacher": "TRAINED"},
+}
+"""Settings of each method without sampling; TRAINED is the path of a model."""
+WAYS: dict[str, dict[str, Any]] = {
+    "float32": {"dtype": "float32"},
+    "bfloat16": {"dtype": "bfloat16"},
+    "muon": {"dtype": "bfloat16", "optimizer": "muon", "schedule": "wsd", "ema": 0.9},
+    "float16": {"dtype": "float16", "ema": 0.9, "gradient_checkpointing": True},
+}
+
+
 @pytest.mark.parametrize(
-    "changed",
+    ("method", "way"),
     [
-        {"dtype": "float32"},
-        {"dtype": "bfloat16"},
-        {"dtype": "bfloat16", "optimizer": "muon", "schedule": "wsd", "ema": 0.9},
-        {"dtype": "float16", "ema": 0.9, "gradient_checkpointing": True},
+        *((method, way) for method in ("pretrain", "sft") for way in WAYS),
+        *((method, way) for method in ("sft-lora", "dpo", "dpo-lora", "distillation") for way in ("float32", "muon")),
     ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
-    objective: str, changed: dict[str, Any], make_trainer: MakeTrainer, tmp_path: Path
+    method: str, way: str, make_trainer: MakeTrainer, trained_tiny: Path, tmp_path: Path
 ) -> None:
     """With dropout, accumulation, clipping and a schedule: weights, optimiser, losses and position to the last bit."""
-    settings: dict[str, Any] = {"objective": objective, "accumulation_steps": 2, **changed}
+    settings: dict[str, Any] = {"accumulation_steps": 2, **WAYS[way]}
+    for name, value in METHODS[method].items():
+        settings[name] = str(trained_tiny) if value == "TRAINED" else value
     straight, heard = make_trainer(tmp_path / "straight", **settings)
     assert straight.run().outcome == "finished"
 
