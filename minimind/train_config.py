@@ -107,7 +107,7 @@ class DistillationSettings(Config):
         "教师模型（词表必须相同）",
         methods=("distillation",),
     )
-    distillation_alpha: float = setting(
+    distill_alpha: float = setting(
         0.5,
         "share of the data's own loss; the rest is the teacher's",
         "数据自身损失所占的比例，其余来自教师",
@@ -115,7 +115,7 @@ class DistillationSettings(Config):
         high=1.0,
         methods=("distillation",),
     )
-    distillation_temperature: float = setting(
+    distill_temperature: float = setting(
         1.5,
         "temperature at which both are compared",
         "比较两者概率时的温度",

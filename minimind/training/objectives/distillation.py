@@ -34,7 +34,7 @@ class Distillation(FineTune):
     def prepare(self, setting: Setting) -> None:
         """Open the teacher. Raises UserError where there is none, or it reads other tokens than the student."""
         config = setting.config
-        self._alpha, self._temperature = config.distillation_alpha, config.distillation_temperature
+        self._alpha, self._temperature = config.distill_alpha, config.distill_temperature
         name = require_teacher(config.teacher)
         teacher, tokenizer, _ = open_any(locate_model(name))
         _refuse_other_tokens(name, teacher, tokenizer, setting)
