@@ -369,8 +369,11 @@ RELEASED: dict[str, dict[str, Any]] = {
         "sequence_length": 340,
     },
     "sft": {"epochs": 2.0, "batch_size": 16, "learning_rate": 1e-5, "sequence_length": 768},
+    "lora": {"epochs": 10.0, "batch_size": 32, "learning_rate": 1e-4, "sequence_length": 340},
+    "dpo": {"epochs": 1.0, "batch_size": 4, "learning_rate": 4e-8, "sequence_length": 1024},
+    "distillation": {"epochs": 6.0, "batch_size": 32, "learning_rate": 5e-6, "sequence_length": 340},
 }
-"""What the released MiniMind-3 scripts set for a method, whatever the model."""
+"""What the released MiniMind-3 scripts set for a method, whatever the model; ``lora`` for that tuning of any method."""
 
 
 def train_preset(model: str, objective: str) -> dict[str, Any]:

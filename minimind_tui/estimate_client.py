@@ -50,7 +50,7 @@ def arguments_for(config: TrainConfig, language: Language) -> list[str]:
     """The command line that asks for an estimate of `config`."""
     arguments = ["estimate", config.objective, "--json", "--lang", language]
     for declared in config.declared():
-        if declared.name == "objective":
+        if declared.name == "objective" or not config.applies(declared.about):
             continue
         value = getattr(config, declared.name)
         values = value if isinstance(value, tuple) else ("none" if value is None else value,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,19 @@ def training_config(arguments: argparse.Namespace) -> TrainConfig:
     Raises UserError for whatever is refused, and for data files that are not there or cannot be used.
     """
     config = recommended_config(arguments.objective, given_settings(arguments))
+    _refuse_foreign(config, given_flags(arguments, TrainConfig))
     if config.model not in MODEL_PRESETS:
         refuse_pointer(Path(config.model))
     refuse_unusable(config.data, _KINDS.get(config.objective, "sft"), allow_bad=config.allow_bad)
     return config
+
+
+def _refuse_foreign(config: TrainConfig, flags: Collection[str]) -> None:
+    """Raise UserError for a flag that means nothing with this method: whoever gives it expects it to do something."""
+    for declared in TrainConfig.declared():
+        if declared.name in flags and not config.applies(declared.about):
+            methods, flag = ", ".join(declared.about.methods), "--" + declared.name.replace("_", "-")
+            raise UserError(
+                f"{flag} is for {methods}, and this is {config.method}: leave it out",
+                f"{flag} 只用于 {methods}，而这次的方法是 {config.method}：请去掉",
+            )

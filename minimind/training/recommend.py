@@ -12,6 +12,7 @@ from minimind.declaration import read_settings
 from minimind.errors import UserError
 from minimind.interop.configs import model_config
 from minimind.model.locate import CONFIG, locate_model
+from minimind.train_config import RELEASED
 
 _DURATIONS = ("steps", "minutes", "epochs")
 DEFAULT_MODEL = "nano"
@@ -61,31 +62,18 @@ def recommended_config(objective: str, given: Mapping[str, Any]) -> TrainConfig:
     model = str(chosen.get("model", DEFAULT_MODEL))
     preset = preset_of(model)
     values = train_preset(preset, objective) if preset is not None else {}
-    if preset is not None and chosen.get("tune") == "lora":
-        values |= train_preset(preset, "lora")
     if chosen.get("recipe") == "released":
         values = released_recipe(objective)
+    if chosen.get("tune") == "lora":
+        values |= RELEASED["lora"] if chosen.get("recipe") == "released" else train_preset(preset or "", "lora")
     if any(name in chosen for name in _DURATIONS):
         values = {name: value for name, value in values.items() if name not in _DURATIONS}
     if model not in MODEL_PRESETS:
         chosen["model"] = str(locate_model(model).absolute())
-    if "teacher" in chosen:
-        chosen["teacher"] = str(locate_model(str(chosen["teacher"])).absolute())
     config = TrainConfig.from_dict(values | chosen | {"objective": objective})
-    _refuse_foreign(config)
+    if config.teacher is not None:
+        config = config.replace(teacher=str(locate_model(config.teacher).absolute()))
     return config.replace(data=tuple(map(_data_file, config.data)))
-
-
-def _refuse_foreign(config: TrainConfig) -> None:
-    """Raise UserError for a setting that was changed and means nothing with this method."""
-    for declared in TrainConfig.declared():
-        about = declared.about
-        if getattr(config, declared.name) != declared.default and not config.applies(about):
-            methods = ", ".join(about.methods)
-            raise UserError(
-                f"{declared.name} is a setting of {methods}, and this is {config.method}: leave it out",
-                f"{declared.name} 只用于 {methods}，而这次的方法是 {config.method}：请不要指定",
-            )
 
 
 def _data_file(name: str) -> str:
