@@ -21,6 +21,7 @@ COMMANDS = (
     "train",
     "runs",
     "estimate",
+    "settings",
     "generate",
     "chat",
     "model",

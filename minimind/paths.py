@@ -86,6 +86,16 @@ def settings() -> Path:
     return home() / "settings.json"
 
 
+def preferences() -> Path:
+    """What holds for all training runs: price of an hour, trackers, a webhook."""
+    return home() / "preferences.json"
+
+
+def queue() -> Path:
+    """The runs that wait to be started, and the locks of their queue."""
+    return home() / "queue"
+
+
 def exercises() -> Path:
     """The learner's own solutions, one file an exercise."""
     return home() / "exercises"

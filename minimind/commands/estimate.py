@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from minimind.config import OBJECTIVES
 from minimind.declaration import nearest
 from minimind.errors import UserError
 from minimind.figures import quantity, rough_duration, size
+from minimind.preferences import Preferences, load_preferences
+from minimind.training.prediction import keep_prediction
 
 if TYPE_CHECKING:
     from minimind.training.estimate import Estimate
@@ -33,6 +36,7 @@ def register(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--seconds", type=float, default=4.0, metavar="FLOAT", help="most time to measure / 测量的最长秒数 (4.0)"
     )
+    parser.add_argument("--currency", metavar="TEXT", help="currency of the price / 价格的货币")
     add_paper_flags(parser)
     add_training_flags(parser)
     parser.set_defaults(run=run)
@@ -52,8 +56,25 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from minimind.training.estimate import estimate
 
     found = estimate(config, paths.cache() / "estimates", arguments.seconds)
-    output.emit(asdict(found), _text(found, output))
+    preferences = _prices(arguments)
+    costs = {
+        "cost": preferences.cost(found.seconds),
+        "cost_low": preferences.cost(found.seconds_low),
+        "cost_high": preferences.cost(found.seconds_high),
+        "price_per_hour": preferences.price_per_hour,
+        "currency": preferences.currency,
+    }
+    data = asdict(found) | costs
+    with contextlib.suppress(OSError):  # without it the run that follows just has nothing to be compared with
+        keep_prediction(config, data)
+    output.emit(data, _text(found, preferences, output))
     return 0
+
+
+def _prices(arguments: argparse.Namespace) -> Preferences:
+    """The person's preferences with the price and currency given on the command line."""
+    given = {"price_per_hour": arguments.price_per_hour, "currency": arguments.currency}
+    return load_preferences().replace(**{name: value for name, value in given.items() if value is not None})
 
 
 def one_objective(given: list[str]) -> str:
@@ -71,12 +92,16 @@ def one_objective(given: list[str]) -> str:
     return name
 
 
-def _text(found: Estimate, output: Output) -> str:
+def _text(found: Estimate, preferences: Preferences, output: Output) -> str:
     """The estimate as a small table."""
     low, high = (rough_duration(seconds, output.language) for seconds in (found.seconds_low, found.seconds_high))
     speed = quantity(found.tokens_per_second)
+    likely = rough_duration(found.seconds, output.language)
+    cost = preferences.cost(found.seconds)
+    about = output.pick(f"about {likely} ({low} – {high})", f"约 {likely}（{low} – {high}）")
     rows = (
-        ("time", "时间", low if low == high else f"{low} – {high}"),
+        ("time", "时间", likely if low == high else about),
+        *((("cost", "费用", f"{cost:.2f} {preferences.currency}"),) if cost is not None else ()),
         ("steps", "步数", f"{found.steps:,}"),
         ("tokens", "词元", output.pick(f"{found.tokens:,} ({speed} a second)", f"{found.tokens:,}（每秒 {speed}）")),
         ("parameters", "参数", f"{found.parameters:,}"),

@@ -48,7 +48,7 @@ class Row:
 
 
 def add_paper_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what only an estimate on paper takes."""
+    """Add what an estimate on paper takes; a measured one takes the price too."""
     group = parser.add_argument_group("on paper / 纸上估算")
     group.add_argument(
         "--on-paper",
@@ -62,11 +62,12 @@ def add_paper_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens to train on, such as 400M / 训练词元数，如 400M",
     )
-    group.add_argument(
+    parser.add_argument(
         "--price-per-hour",
         type=_amount("--price-per-hour", "2.5"),
         metavar="X",
-        help="of the device, for the cost / 设备每小时价格，用于算费用",
+        help="of the device, for the cost (measured: default as in minimind settings) / "
+        "设备每小时价格，用于算费用（实测时默认取 minimind settings）",
     )
 
 
@@ -280,7 +281,5 @@ def _compared(preset: str, measured: Measured) -> Text:
 
 def refuse_paper_flags(arguments: argparse.Namespace) -> None:
     """Raise UserError where a flag was given that only makes sense on paper."""
-    for name in ("tokens", "price_per_hour"):
-        if getattr(arguments, name) is not None:
-            flag = "--" + name.replace("_", "-")
-            raise UserError(f"{flag} needs --on-paper", f"{flag} 需与 --on-paper 同用")
+    if arguments.tokens is not None:
+        raise UserError("--tokens needs --on-paper", "--tokens 需与 --on-paper 同用")

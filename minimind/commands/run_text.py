@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
 from minimind.errors import UserError
 from minimind.events import Alert, Claim, Event, Language, Mark, Note, Progress, Sample, Scalars, Text, to_dict
-from minimind.figures import number, percent, quantity, rough_duration, size
+from minimind.figures import duration, number, percent, quantity, rough_duration, size
 from minimind.safe_text import clean_line
-from minimind.training.runs import STATE_NAMES, CheckpointFile, RunStatus, RunView, TimedEvent
+from minimind.training.runs import STATE_NAMES, CheckpointFile, Outcome, RunStatus, RunView, TimedEvent
 
 _POLL_SECONDS = 0.2
 _SECONDS_BETWEEN_FIGURES = 1.0
@@ -303,6 +304,23 @@ def _is_one_of_many(timed: TimedEvent, printed: float) -> bool:
 def finite_or_none(value: float) -> float | None:
     """`value` as strict JSON knows it: null where it is not finite."""
     return value if math.isfinite(value) else None
+
+
+def outcome_lines(rows: Sequence[Outcome], output: Output) -> list[str]:
+    """Predicted beside actual figures, below an empty line; none where there is nothing to compare."""
+    if not rows:
+        return []
+    shown: dict[str, Callable[[float], str]] = {
+        "s": lambda value: duration(value, output.language),
+        "bytes": size,
+        "tokens/s": quantity,
+    }
+    table = [["", output.pick("predicted", "预估"), output.pick("actual", "实际"), ""]]
+    for row in rows:
+        show = shown.get(row.unit, lambda value, unit=row.unit: f"{value:.2f} {clean_line(unit)}")
+        name = row.name.of(output.language)
+        table.append([name, show(row.predicted), show(row.actual), f"{100 * (row.ratio - 1):+.0f} %"])
+    return ["", in_columns(table)]
 
 
 def setting_text(value: Any) -> str:

@@ -19,6 +19,7 @@ from minimind.commands.run_text import (
     figure_rows,
     follow,
     moment,
+    outcome_lines,
     plain_numbers,
     read_run,
     run_data,
@@ -40,6 +41,7 @@ from minimind.training.runs import (
     delete_run,
     find_run,
     list_runs,
+    outcomes,
     parse_filter,
     request,
 )
@@ -170,6 +172,8 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
         "config": view.config.to_dict(),
         "checkpoints": [checkpoint_data(checkpoint) for checkpoint in checkpoints],
         "bad_records": view.bad_records,
+        "prediction": view.request.get("prediction"),
+        "outcomes": [row._asdict() | {"name": row.name.en} for row in outcomes(view)],
     }
     lines = [f"{view.id}  {view.name}".rstrip(), *status_lines(status, output)]
     lines += run_about.about_lines(replace(view.about, name=None), output)
@@ -184,6 +188,7 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
     lines.append(
         in_columns([name, setting_text(value)] for name, value in view.config.to_dict().items() if value is not None)
     )
+    lines += outcome_lines(outcomes(view), output)
     if checkpoints:
         lines += ["", output.pick("checkpoints", "检查点")]
         lines.append(

@@ -6,6 +6,7 @@ import copy
 import itertools
 import math
 import statistics
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,11 +21,13 @@ from minimind.data.catalogue import GENERATED, resolve
 from minimind.hardware import peak_memory
 from minimind.inference.engine import LARGE, Engine
 from minimind.scale import decode_bytes_per_token, training_flops_per_token
+from minimind.training import checkpoint
 from minimind.training.evaluate import samples
 from minimind.training.job import Job
 from minimind.training.loop import SAMPLE_TOKENS
 from minimind.training.objective import find_objective
 from minimind.training.prepare import build_job
+from minimind.training.state import State, checkpoint_files
 from minimind.training.update import Updater
 
 PROBE_SECONDS = 4.0
@@ -33,6 +36,8 @@ _WARM_UP = 2
 """Updates that are not counted: the first ones allocate."""
 _SAMPLE_BYTES = 600_000
 """Data tokenised for an estimate: enough for typical rows, quickly done."""
+_LARGEST_WRITTEN = 256_000_000
+"""Bytes of a checkpoint that are written to learn how long one takes."""
 _START_SECONDS = 3.0
 """What a process takes to load torch and the tokens."""
 _LEAST_STEPS = 10
@@ -41,29 +46,40 @@ _WRITTEN_TOKENS = 64
 
 
 class Probe(NamedTuple):
-    """What a few real steps showed. Times in seconds: of each update, of one evaluation, of one round of samples."""
+    """What a few real steps showed. Times in seconds: of each update, of one evaluation, of one round of samples, of
+    one checkpoint.
+    """
 
     updates: tuple[float, ...]
     tokens_per_update: float
     evaluation: float
     sampling: float
+    saving: float = 0.0
 
     @property
     def update(self) -> float:
-        """The typical update."""
-        return statistics.median(self.updates)
+        """The mean update: what answers cost that are drawn only every few updates is in it."""
+        return statistics.fmean(self.updates)
 
     def extra(self, config: TrainConfig) -> float:
-        """Seconds that evaluations and samples add to each step."""
-        return self.evaluation / config.evaluate_every + self.sampling / config.sample_every
+        """Seconds that evaluations, samples and checkpoints add to each step."""
+        often = (
+            (self.evaluation, config.evaluate_every),
+            (self.sampling, config.sample_every),
+            (self.saving, config.save_every),
+        )
+        return sum(seconds / every for seconds, every in often)
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run will take. `seconds_low` to `seconds_high` is the range to expect on a machine as busy as now."""
+    """What a run will take: `seconds`, and `seconds_low` to `seconds_high` as the range to expect on a machine as busy
+    as now. Loading torch and the data comes on top.
+    """
 
     tokens_per_second: float
     steps: int
+    seconds: float
     seconds_low: float
     seconds_high: float
     peak_memory_bytes: int
@@ -99,7 +115,29 @@ def probe(job: Job, seconds: float = PROBE_SECONDS) -> Probe:
             itertools.islice(samples(updater.optimizer.model, job.tokenizer, job.objective, 0, length=SAMPLE_TOKENS), 1)
         )
         sampling = (time.monotonic() - began) * len(job.objective.prompts)
-    return Probe(tuple(times[_WARM_UP:]), statistics.fmean(tokens), evaluation, sampling)
+        saving = _seconds_to_save(updater)
+    return Probe(tuple(times[_WARM_UP:]), statistics.fmean(tokens), evaluation, sampling, saving)
+
+
+def _seconds_to_save(updater: Updater) -> float:
+    """How long a checkpoint takes: one is written to the disk of the runs (of a large one the first part) and deleted."""
+    began = time.monotonic()
+    files = checkpoint_files(updater.optimizer, updater.objective, State(steps=1), {}, {})
+    gathered = time.monotonic() - began
+    share = min(1.0, _LARGEST_WRITTEN / sum(map(len, files.values())))
+    part = {name: content[: math.ceil(len(content) * share)] for name, content in files.items()}
+    with tempfile.TemporaryDirectory(dir=_scratch()) as directory:
+        began = time.monotonic()
+        checkpoint.write(Path(directory), 0, part, keep=1)
+        written = time.monotonic() - began
+    return gathered + written / share
+
+
+def _scratch() -> Path:
+    """A place on the disk on which runs are kept."""
+    place = paths.cache() / "estimates"
+    place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def planned_steps(job: Job, measured: Probe | None = None, *, data_scale: float = 1.0) -> int:
@@ -135,13 +173,14 @@ def estimate(config: TrainConfig, cache: Path, seconds: float = PROBE_SECONDS) -
     job, _ = build_job(config.replace(data=sources), cache=cache, embedded_bytes=round(_embedded_bytes(config)))
     measured = probe(job, seconds)
     steps = planned_steps(job, measured, data_scale=scale)
-    extra = steps * measured.extra(config)
+    extra = measured.evaluation + measured.sampling + steps * measured.extra(config)
     ordered = sorted(measured.updates)
     quick, slow = ordered[len(ordered) // 10], ordered[len(ordered) * 9 // 10]
     parameters = job.model.parameter_count()
     return Estimate(
         tokens_per_second=measured.tokens_per_update / measured.update,
         steps=steps,
+        seconds=steps * measured.update + extra,
         seconds_low=steps * quick + extra,
         seconds_high=_START_SECONDS + 1.15 * (steps * slow + extra),
         peak_memory_bytes=peak_memory(job.precision.device),

@@ -26,6 +26,7 @@ from minimind.errors import UserError
 from minimind.safe_text import clean_line
 from minimind.training.about import About, change_tags, checked_name, rename_run, set_note
 from minimind.training.control import WANTS, Control, Want, change_control, read_control
+from minimind.training.prediction import Outcome, kept_prediction, outcomes
 from minimind.training.processes import host_name
 from minimind.training.recorder import Recorder
 from minimind.training.run_events import TimedEvent
@@ -44,6 +45,7 @@ __all__ = [
     "Control",
     "Glance",
     "NoSuchRun",
+    "Outcome",
     "Recorder",
     "Run",
     "RunFilter",
@@ -58,6 +60,7 @@ __all__ = [
     "delete_run",
     "find_run",
     "list_runs",
+    "outcomes",
     "parse_filter",
     "read_control",
     "rename_run",
@@ -109,6 +112,7 @@ def create_run(
                 "config": config.to_dict(),
                 "model": dict(model) if model is not None else _model_of(config.model),
                 "seed": config.seed,
+                "prediction": kept_prediction(config),
                 "data": [_fingerprint(source) for source in config.data],
                 "versions": _versions(),
                 "host": host_name(),

@@ -136,6 +136,21 @@ class Worker:
             )
             self._recorder.record(Alert("warning", "started-again", text))
 
+    def actual(self) -> dict[str, float]:
+        """What the run took, all its starts together, to be compared with what was predicted."""
+        if self._trainer is None:
+            return {}
+        from minimind.hardware import peak_memory
+
+        state = self._trainer.state
+        return {
+            "seconds": state.seconds,
+            "tokens": state.tokens,
+            "tokens_per_second": state.tokens / max(state.seconds, 1e-9),
+            "peak_memory_bytes": peak_memory(self._trainer.job.precision.device),
+            "disk_bytes": sum(kept.size for kept in RunView(self._directory).checkpoints()),
+        }
+
     def _newest_checkpoint(self) -> str | None:
         """The newest valid checkpoint of the run; damaged ones are reported."""
         problems: list[UserError] = []
@@ -188,6 +203,7 @@ def run(directory: Path, *, allow_changes: bool = False) -> int:
                 "outcome": verdict.outcome,
                 "text": {"en": verdict.text.en, "zh": verdict.text.zh},
                 "step": verdict.step,
+                "actual": worker.actual(),
             }
         )
     return 0 if worker.group.size > 1 and code in (_FAILED, OUT_OF_MEMORY_CODE) else code

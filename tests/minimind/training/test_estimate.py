@@ -23,7 +23,7 @@ from minimind.training import launch, worker
 from minimind.training.estimate import estimate, planned_steps, probe
 from minimind.training.job import Job
 from minimind.training.recommend import preset_of, recommended_config
-from minimind.training.runs import RunView, create_run, list_runs
+from minimind.training.runs import RunView, create_run, list_runs, outcomes
 
 TINY_RUN = [
     "--steps",
@@ -63,6 +63,8 @@ def test_a_probe_leaves_the_job_and_the_random_generator_alone(make_job: Callabl
     assert 0 < measured.tokens_per_update <= 2 * 64
     assert measured.evaluation > 0
     assert measured.sampling > 0
+    assert measured.saving > 0
+    assert measured.update == pytest.approx(sum(measured.updates) / len(measured.updates))
 
 
 def test_planned_steps(make_job: Callable[..., Job]) -> None:
@@ -80,7 +82,7 @@ def test_minutes_become_steps_that_fill_them(make_job: Callable[..., Job]) -> No
     job = make_job(steps=None, minutes=5.0)
     measured = probe(job, seconds=0.1)
     steps = planned_steps(job, measured)
-    seconds = steps * (measured.update + measured.evaluation / 4 + measured.sampling / 100_000)
+    seconds = steps * (measured.update + measured.evaluation / 4 + measured.sampling / 100_000 + measured.saving / 5)
     assert seconds == pytest.approx(300, rel=0.02)
     slow = measured._replace(updates=(30.0,))
     assert planned_steps(make_job(steps=None, minutes=0.01), slow) == 10
@@ -159,6 +161,30 @@ def test_estimate_command() -> None:
     assert status == 0
     assert lines[0]["steps"] == 3
     assert lines[0]["tokens_per_second"] > 0
+
+
+def test_a_prediction_is_kept_and_compared_with_what_came_of_it(home: Path) -> None:
+    settings = ["pretrain", *TINY_RUN, *QUIET]
+    price = ["--price-per-hour", "36", "--currency", "¥"]
+    _, (found,) = run_command(estimate_command, ["estimate", *settings, "--seconds", "0.2", *price])
+    assert found["seconds_low"] <= found["seconds"] <= found["seconds_high"]
+    assert found["cost"] == pytest.approx(found["seconds"] / 100)
+    assert found["cost_low"] < found["cost_high"]
+    assert run_command(train_command, ["train", *settings])[0] == 0
+    (view,) = list_runs()
+    rows = {row.name.en: row for row in outcomes(view)}
+    assert rows.keys() == {"time", "speed", "memory", "disk", "cost"}
+    assert rows["time"].predicted == pytest.approx(found["seconds"])
+    assert rows["cost"].actual == pytest.approx(rows["time"].actual / 100)
+    assert rows["cost"].unit == "¥"
+    assert rows["disk"].actual <= rows["disk"].predicted
+    assert 0.3 < rows["memory"].ratio < 3
+    other = create_run(view.config.replace(seed=1))
+    assert RunView(other.directory).request["prediction"] is None
+    assert outcomes(RunView(other.directory)) == []
+    cached = next((home / "cache" / "estimates").glob("found-*.json"))
+    cached.write_text(json.dumps(json.loads(cached.read_text()) | {"time": 0.0}))
+    assert RunView(create_run(view.config).directory).request["prediction"] is None
 
 
 def test_train_command_in_the_foreground(monkeypatch: pytest.MonkeyPatch) -> None:
