@@ -14,6 +14,7 @@ from minimind.commands import run_about, run_compare
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
 from minimind.commands.run_diagnosis import diagnose_run
+from minimind.commands.run_machine import machine
 from minimind.commands.run_text import (
     checkpoint_data,
     figure_rows,
@@ -99,6 +100,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for command in about:
         _add_run(command)
     run_about.add_about_flags(*about)
+    add("machine", machine, "how busy the machine is, and what each run uses / 机器有多忙，各个训练占用多少")
     _add_run(add("diagnose", diagnose_run, "what is wrong with a run and what to do / 诊断训练并给出建议"))
     compare = add(
         "compare", run_compare.compare, "runs side by side: curves and settings / 并排比较几个训练：曲线与设置"

@@ -385,3 +385,12 @@ def test_a_run_is_diagnosed(runs: Runs, finished: Path) -> None:
     out = runs("diagnose", finished.name)[1]
     assert out.startswith("error: the learning rate is too high\n")
     assert "→ start again with learning_rate 0.00100" in out
+
+
+def test_the_machine_is_shown(runs: Runs, finished: Path) -> None:
+    (data,) = lines_of_json(runs("machine", "--json")[1])
+    assert data["runs"] == {}
+    assert 0 < data["memory_used"] < data["memory_total"]
+    rows = runs("machine", "--lang", "zh")[1].splitlines()
+    assert rows[0].startswith("CPU")
+    assert rows[1].startswith("内存")
