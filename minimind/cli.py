@@ -22,6 +22,7 @@ COMMANDS = (
     "runs",
     "estimate",
     "settings",
+    "find_learning_rate",
     "generate",
     "chat",
     "model",
