@@ -56,7 +56,7 @@ class SettingRow(Speaker, Widget):
     DEFAULT_CSS = """
     SettingRow { height: auto; layout: vertical; }
     SettingRow Horizontal { height: 1; }
-    SettingRow .setting-name { width: 23; padding: 0 1; color: $foreground; }
+    SettingRow .setting-name { width: 25; padding: 0 1; color: $foreground; }
     SettingRow .setting-help { width: 1fr; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     SettingRow .setting-error { display: none; color: $error; padding: 0 1 0 3; height: auto; }
     SettingRow.-wrong .setting-error { display: block; }

@@ -50,7 +50,7 @@ async def test_every_field_of_every_config_goes_in_and_out_unchanged() -> None:
 
 async def test_only_main_fields_are_shown_until_asked_and_advanced_ones_never_before() -> None:
     app = FormApp(TrainConfig(), main=("model", "minutes"))
-    async with app.run_test(size=(100, 50)) as pilot:
+    async with app.run_test(size=(100, 100)) as pilot:
         text = text_of(app)
         assert "preset, or a checkpoint to start from" in text
         assert "batch_size" not in text

@@ -64,6 +64,7 @@ class PreferenceOptimization(FineTune):
     """
 
     kind: DataKind = "dpo"
+    rows_together = 2
 
     def prepare(self, setting: Setting) -> None:
         """Freeze the reference."""
