@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from minimind.interop.export import Source
     from minimind.interop.parity import Parity
 
-FORMATS = ("hf", "pth", "gguf", "ollama", "peft")
-_STAGES = {"pretrain": "pretrain", "sft": "full_sft"}
+FORMATS = ("hf", "pth", "gguf", "ollama", "peft", "lora")
+_ADAPTERS = frozenset({"peft", "lora"})
+_STAGES = {"pretrain": "pretrain", "sft": "full_sft", "dpo": "dpo", "distillation": "full_dist"}
 """What the released project calls the weights of an objective."""
 
 
@@ -30,7 +31,8 @@ def register(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--to",
         required=True,
         choices=FORMATS,
-        help="hf: transformers; pth: the released project; gguf: llama.cpp; ollama; peft (an adapter) / 目标格式",
+        help="hf: transformers; pth: the released project; gguf: llama.cpp; ollama; only the adapter of a LoRA run: "
+        "peft, lora (the released project's) / 目标格式；peft、lora 只导出 LoRA",
     )
     parser.add_argument(
         "--dtype", choices=("float32", "float16", "bfloat16"), default="float16", help="dtype / 数据类型"
@@ -46,7 +48,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """Write the files, and say whether the other program reads them as the same model."""
     from minimind.interop.adapters import names_adapter
 
-    if arguments.to == "peft" or (
+    if arguments.to in _ADAPTERS or (
         arguments.to == "pth" and arguments.base is None and names_adapter(Path(arguments.path).expanduser())
     ):
         return _export_adapter(arguments, output)
@@ -66,16 +68,22 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _export_adapter(arguments: argparse.Namespace, output: Output) -> int:
-    from minimind.interop.adapters import PEFT_CONFIG, PEFT_WEIGHTS, read_adapter, write_lora, write_peft
+    from minimind.interop.adapters import (
+        PEFT_CONFIG,
+        PEFT_WEIGHTS,
+        locate_adapter,
+        read_adapter,
+        write_lora,
+        write_peft,
+    )
 
-    path = Path(arguments.path).expanduser()
-    adapter = read_adapter(path)
+    adapter = read_adapter(locate_adapter(arguments.path))
     out = new_folder(arguments.out)
     if arguments.to == "peft":
         write_peft(adapter, out, base=arguments.base or "")
         files = [out / PEFT_WEIGHTS, out / PEFT_CONFIG]
     else:
-        files = [out / f"{arguments.name or 'lora'}_{next(iter(adapter.pairs.values()))[0].shape[1]}.pth"]
+        files = [out / f"{arguments.name or 'lora'}_{adapter.hidden_size}.pth"]
         write_lora(adapter, files[0])
     data = {"to": arguments.to, "out": str(out), "rank": adapter.rank, "files": _sizes(files)}
     output.emit(data, _text(files, None, None, output))

@@ -56,6 +56,12 @@ class Adapter:
         """The rank of the corrections."""
         return next(iter(self.pairs.values()))[0].shape[0]
 
+    @property
+    def hidden_size(self) -> int:
+        """The width of the model it is for, as file names tell it."""
+        name, (a, b) = next(iter(self.pairs.items()))
+        return b.shape[0] if name.endswith("down_proj") else a.shape[1]
+
 
 def is_adapter_folder(path: Path) -> bool:
     """Whether `path` is a PEFT folder."""
@@ -102,7 +108,7 @@ def locate_adapter(name: str) -> Path:
     Raises UserError for a model that has none.
     """
     path = Path(name).expanduser()
-    if names_adapter(path):
+    if path.is_file() or is_adapter_folder(path):
         return path
     path = locate_model(name)
     if not (path / ADAPTER).is_file():
