@@ -8,7 +8,7 @@ from lessons.budgets import budgets_of
 from lessons.predictions import Judged
 from lessons.recorded import PREDICTION, VERDICTS, measurements_of, seeds_of
 from lessons.results import DIFFERENCES, Results
-from minimind.chart_text import WIDTH, draw_chart
+from minimind.chart_text import WIDTH, draw_chart, name_of
 from minimind.charts import charts_of
 from minimind.commands.columns import in_columns
 from minimind.events import Alert, Claim, Event, Heatmap, Language, Note, Sample, Table, Text
@@ -79,7 +79,7 @@ def shown(experiment: Experiment, events: Iterable[Event], language: Language, *
     tables = [event for event in kept if isinstance(event, Table)]
     for table in tables:
         if table.name == DIFFERENCES:
-            yield table_text(table, language)
+            yield table_text(table, language, experiment.names)
     for chart in charts_of(kept).values():
         yield "\n".join(draw_chart(chart, experiment.names, language, width=width))
     for event in kept:
@@ -87,17 +87,21 @@ def shown(experiment: Experiment, events: Iterable[Event], language: Language, *
             yield heatmap_text(event, language)
     for table in tables:
         if table.name != DIFFERENCES:
-            yield table_text(table, language)
+            yield table_text(table, language, experiment.names)
     for event in kept:
         if isinstance(event, (Note, Alert)):
             yield clean(event.text.of(language))
         elif isinstance(event, Sample):
-            yield clean_line(f"{event.step} {event.prompt}{event.text}", 1000)
+            name = "" if event.name in ("", event.prompt) else f"{name_of(event.name, experiment.names, language)}: "
+            yield clean_line(f"{event.step} {name}{event.prompt}{event.text}", 1000)
 
 
-def table_text(table: Table, language: Language) -> str:
-    """A table with its title, columns below each other."""
-    rows = [[cell if isinstance(cell, str) else show_number(cell) for cell in row] for row in table.rows]
+def table_text(table: Table, language: Language, names: Mapping[str, Text]) -> str:
+    """A table with its title, columns below each other; a cell that is one of `names` is shown as that phrase."""
+    rows = [
+        [name_of(cell, names, language) if isinstance(cell, str) else show_number(cell) for cell in row]
+        for row in table.rows
+    ]
     return _columns(table.title, [column.of(language) for column in table.columns], rows, language)
 
 

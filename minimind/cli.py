@@ -19,6 +19,7 @@ from minimind.safe_text import clean_line
 # Each is a module of minimind.commands with `register(subparsers)`; none imports torch before it runs.
 COMMANDS = (
     "train",
+    "recipe",
     "runs",
     "estimate",
     "settings",

@@ -136,6 +136,16 @@ def shipped_tokenizer(name: str) -> Path:
     return _PACKAGE / "data" / "tokenizers" / name
 
 
+def recipes() -> Path:
+    """Recipes that were begun, one directory each."""
+    return home() / "recipes"
+
+
+def shipped_recipes() -> Path:
+    """The recipes that come with the package, one TOML file each."""
+    return _PACKAGE / "recipe" / "shipped"
+
+
 def shipped_models() -> Path:
     """The directory that holds the checkpoints that come with the package, one folder each."""
     return _PACKAGE / "models"

@@ -18,7 +18,7 @@ from minimind.events import Text
 from minimind.safe_text import clean_line
 from minimind.training import launch
 from minimind.training.changes import change_settings
-from minimind.training.runs import RunView, create_run, find_run
+from minimind.training.runs import RunStatus, RunView, create_run, find_run
 
 _INTERRUPTED = 130
 _FAILED = 1
@@ -164,12 +164,23 @@ class _Interrupt:
             )
 
 
-def _watch(directory: Path, output: Output) -> int:
-    """Show the run until it ends."""
+def follow_until_end(directory: Path, output: Output) -> tuple[RunStatus, bool]:
+    """Show a run until it ends; its status then, and whether a person asked it to stop with Ctrl-C meanwhile.
+
+    A second Ctrl-C leaves the run to itself: KeyboardInterrupt.
+    """
     interrupt = _Interrupt(directory, output)
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        status = follow(directory, output)
+        return follow(directory, output), interrupt.came
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _watch(directory: Path, output: Output) -> int:
+    """Show the run until it ends."""
+    try:
+        status, interrupted = follow_until_end(directory, output)
     except KeyboardInterrupt:
         output.say(
             Text(
@@ -178,12 +189,10 @@ def _watch(directory: Path, output: Output) -> int:
             )
         )
         return _INTERRUPTED
-    finally:
-        signal.signal(signal.SIGINT, before)
     output.emit(
         {"kind": "status", "id": directory.name, "directory": str(directory), **status_data(status)},
         "\n".join(status_lines(status, output)),
     )
     if status.state in ("finished", "stopped"):
-        return _INTERRUPTED if interrupt.came else 0
+        return _INTERRUPTED if interrupted else 0
     return status.code or _FAILED

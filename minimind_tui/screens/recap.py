@@ -92,7 +92,7 @@ class RecapScreen(MiniMindScreen):
             self._answers = RecapAnswers(self._path, course.progress, self._saver)
             pane = QuizPane([question for _, question in self._path.recap_questions()], self._answers)
             await self.query_one("#questions", Vertical).mount(pane)
-            pane.focus()
+            self.call_after_refresh(pane.focus_question)
         self.relabel()
 
     def title_text(self) -> str:

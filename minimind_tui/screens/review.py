@@ -126,16 +126,10 @@ class ReviewScreen(MiniMindScreen):
             answers = ReviewAnswers(items, self._progress, self._saver)
             pane = QuizPane([item.question for item in items], answers)
             await place.mount(pane)
-            self.call_after_refresh(self._focus_question, pane)
+            self.call_after_refresh(pane.focus_question)
         self.relabel()
         if not items:
             self.query_one("#concepts").focus()
-
-    @staticmethod
-    def _focus_question(pane: QuizPane) -> None:
-        for widget in pane.query("ChoiceList, Input"):
-            widget.focus()
-            return
 
     # --- words --------------------------------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class EventView(Speaker, Vertical):
                 self._part("heatmaps", event.name, HeatmapView).set_heatmap(event)
             elif isinstance(event, Table):
                 place = "first" if event.name == DIFFERENCES else "tables"
-                self._part(place, event.name, TableView).set_table(event)
+                self._part(place, event.name, TableView).set_table(event, self._names)
             elif isinstance(event, (Level, Band)):
                 self._add_to_chart(event)
             elif isinstance(event, Claim):
@@ -174,8 +174,11 @@ class EventView(Speaker, Vertical):
         if isinstance(item, Note):
             return Content(clean(self.say(item.text)))
         if isinstance(item, Sample):
+            known = self._names.get(item.name)
+            name = clean_line(self.say(known) if known else item.name, 40)
+            name = "" if item.name in ("", item.prompt) else f"{name}  "
             return Content.assemble(
-                (f"{item.step:>6} ", "$text-muted"),
+                (f"{item.step:>6} {name}", "$text-muted"),
                 (clean_line(item.prompt, 200), "$text-muted"),
                 clean_line(item.text, 1000),
             )

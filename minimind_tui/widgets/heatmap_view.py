@@ -21,6 +21,7 @@ _SHADES = " ░▒▓█"
 _ASCII_SHADES = " .:-=+*#%@"
 _LONGEST_ROW_LABEL = 10
 _LONGEST_COLUMN_LABEL = 5
+_WIDEST_CELL = 9
 _UNKNOWN = -1
 """The level of a cell without a value."""
 
@@ -28,8 +29,9 @@ _UNKNOWN = -1
 class HeatmapView(Painted, can_focus=True):
     """The latest heatmap given to `set_heatmap`; arrow keys move a cursor that names a cell and its value.
 
-    A column is two cells wide, as wide as one Chinese character. Where that does not fit, two rows share a line as
-    half blocks; where that does not fit either, the view follows the cursor.
+    A column is as wide as its label where all of them fit, else two cells, as wide as one Chinese character, with the
+    labels written downwards. Where that does not fit, two rows share a line as half blocks; where that does not fit
+    either, the view follows the cursor.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -60,6 +62,7 @@ class HeatmapView(Painted, can_focus=True):
         self._cursor: tuple[int, int] | None = None
         self._first = (0, 0)
         self._is_compact = False
+        self._cell_width = 2
         self._depth: Depth = "truecolor"
 
     def set_heatmap(self, heatmap: Heatmap) -> None:
@@ -82,10 +85,19 @@ class HeatmapView(Painted, can_focus=True):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002 (Textual's signature)
         """Title, labels, every row, and the read-out."""
-        is_compact = self._gutter() + 2 * self._shape()[1] > width
+        cell = self._natural_width(width)
+        is_compact = self._gutter() + cell * self._shape()[1] > width
         rows = len(self._levels)
         body = math.ceil(rows / 2) if is_compact and color_depth(self.app) in {"truecolor", "256"} else rows
-        return 2 + (0 if is_compact else len(self._column_header())) + body
+        return 2 + (0 if is_compact else len(self._column_header(cell))) + body
+
+    def _natural_width(self, width: int) -> int:
+        """The cells of a column where the view is `width` wide and not compact."""
+        labels = [_label(label) for label in (self._heatmap.column_labels if self._heatmap else ())]
+        longest = max(map(width_of, labels), default=0)
+        whole = longest + 1
+        fits = longest > 2 and whole <= _WIDEST_CELL and self._gutter() + whole * self._shape()[1] <= width
+        return whole if fits else 2
 
     # --- keys -------------------------------------------------------------------------------------------------------
 
@@ -108,8 +120,8 @@ class HeatmapView(Painted, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor on the cell under the mouse."""
-        top = 1 if self._is_compact else 1 + len(self._column_header())
-        cell_width, cell_height = (1, 2 if self._has_halves() else 1) if self._is_compact else (2, 1)
+        top = 1 if self._is_compact else 1 + len(self._column_header(self._cell_width))
+        cell_width, cell_height = self._cell_width, 2 if self._is_compact and self._has_halves() else 1
         y = self._first[0] + (event.y - top) * cell_height
         x = self._first[1] + (event.x - self._gutter()) // cell_width
         rows, columns, *_ = self._shape()
@@ -127,11 +139,12 @@ class HeatmapView(Painted, can_focus=True):
         self._depth = color_depth(self.app)
         rows, columns, *_ = self._shape()
         gutter = self._gutter()
-        header = self._column_header()
-        self._is_compact = gutter + 2 * columns > width or len(header) + rows + 2 > height
+        natural = self._natural_width(width)
+        header = self._column_header(natural)
+        self._is_compact = gutter + natural * columns > width or len(header) + rows + 2 > height
         header = [] if self._is_compact else header
         step = 2 if self._is_compact and self._has_halves() else 1
-        cell_width = 1 if self._is_compact else 2
+        self._cell_width = cell_width = 1 if self._is_compact else natural
         visible_rows = max(1, height - 2 - len(header)) * step
         visible_columns = max(1, (width - gutter) // cell_width)
         self._follow(rows, columns, visible_rows, visible_columns)
@@ -169,15 +182,18 @@ class HeatmapView(Painted, can_focus=True):
         labels = self._heatmap.row_labels
         return fit(_label(labels[y]), gutter - 1) + " " if y < len(labels) and gutter else " " * gutter
 
-    def _column_header(self) -> list[list[str]]:
-        """Column labels written downwards: for each line, the two cells of each column."""
+    def _column_header(self, cell: int) -> list[list[str]]:
+        """The column labels as lines, of `cell` cells a column: whole, or written downwards where there are only two."""
         labels = [_label(label) for label in (self._heatmap.column_labels if self._heatmap else ())]
+        if cell > 2:
+            return [[fit(label, cell) for label in labels]]
         depth = min(_LONGEST_COLUMN_LABEL, max((len(label) for label in labels), default=0))
         return [[fit(label[line : line + 1], 2) for label in labels] for line in range(depth)]
 
     @staticmethod
     def _header_line(line: list[str], shown: range) -> str:
-        return "".join(line[x] if x < len(line) else "  " for x in shown)
+        blank = " " * len(line[0]) if line else "  "
+        return "".join(line[x] if x < len(line) else blank for x in shown)
 
     def _cells(self, y: int, shown: range, step: int) -> Row:
         """One line of the matrix: pieces of equal style."""
@@ -194,7 +210,8 @@ class HeatmapView(Painted, can_focus=True):
     def _cell(self, y: int, x: int, below: int | None, step: int) -> tuple[str, StyleKey]:
         level = self._levels[y][x]
         here = self._cursor is not None and self._cursor[1] == x and y <= self._cursor[0] < y + step
-        width = 1 if self._is_compact else 2
+        width = self._cell_width
+        cursor = "[" if width == 1 else f"[{' ' * (width - 2)}]"
         if step == 2 and not here:
             return self._half_cell(level, below)
         if self.ascii_only or self._depth in {"16", "none"}:
@@ -202,10 +219,10 @@ class HeatmapView(Painted, can_focus=True):
             unknown = "~" if self.ascii_only else "·"
             text = unknown if level == _UNKNOWN else shades[round(level / (LEVELS - 1) * (len(shades) - 1))]
             text *= width
-            return ("[]"[:width], "cursor") if here else (text, "unknown" if level == _UNKNOWN else "text")
+            return (cursor, "cursor") if here else (text, "unknown" if level == _UNKNOWN else "text")
         if level == _UNKNOWN:
-            return ("[]" if here else "··")[:width], "cursor" if here else "unknown"
-        return ("[]" if here else "  ")[:width], (level, _UNKNOWN)
+            return (cursor, "cursor") if here else ("·" * width, "unknown")
+        return cursor if here else " " * width, (level, _UNKNOWN)
 
     def _half_cell(self, level: int, below: int | None) -> tuple[str, StyleKey]:
         """Two matrix rows in one character cell."""

@@ -109,6 +109,12 @@ class QuizPane(Speaker, Vertical, can_focus=True):
         self._verdict: Verdict | None = None
         self._problem: Text | None = None
 
+    def focus_question(self) -> None:
+        """Put the focus where the open question is answered."""
+        for widget in self.query("ChoiceList, Input"):
+            widget.focus()
+            return
+
     def compose(self) -> ComposeResult:
         """Where one is, the question, its choices or a line to type on, the verdict."""
         yield Static(markup=False, classes="dots")

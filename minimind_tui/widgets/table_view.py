@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.style import Style
 from textual.geometry import Size
 
-from minimind.events import Table
+from minimind.events import Table, Text
 from minimind.plot import figure
 from minimind.safe_text import clean_line
 from minimind_tui.rows import cut, fit, fit_right, share_widths, width_of
@@ -29,9 +30,11 @@ class TableView(Painted):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._table: Table | None = None
+        self._names: Mapping[str, Text] = {}
 
-    def set_table(self, table: Table) -> None:
-        """Show this table."""
+    def set_table(self, table: Table, names: Mapping[str, Text] | None = None) -> None:
+        """Show this table; a cell that is one of `names` is shown as that phrase."""
+        self._names = names or {}
         grows = self._table is None or len(self._table.rows) != len(table.rows)
         self._table = table
         if grows:
@@ -51,7 +54,7 @@ class TableView(Painted):
         if self._table is None:
             return []
         heads = [clean_line(self.say(column)) for column in self._table.columns]
-        body = [[_cell(value) for value in row] for row in self._table.rows]
+        body = [[self._cell(value) for value in row] for row in self._table.rows]
         numeric = [
             bool(self._table.rows) and all(not isinstance(row[x], str) for row in self._table.rows if x < len(row))
             for x in range(len(heads))
@@ -69,13 +72,14 @@ class TableView(Painted):
         rows += [[(_line(row, widths, numeric), "cell")] for row in body]
         return rows
 
+    def _cell(self, value: str | float) -> str:
+        if not isinstance(value, str):
+            return figure(value)
+        return clean_line(self.say(self._names[value]) if value in self._names else value, 200)
+
     def style_of(self, key: StyleKey) -> Style:
         """A part's component style."""
         return self.get_component_rich_style(f"table-view--{key}", partial=True)
-
-
-def _cell(value: str | float) -> str:
-    return clean_line(value, 200) if isinstance(value, str) else figure(value)
 
 
 def _line(cells: list[str], widths: list[int], numeric: list[bool]) -> str:

@@ -89,7 +89,7 @@ async def test_the_answers_become_cards_of_their_lessons(language: Language) -> 
             assert question is not None
             shown = question.shown(pane._seed)
             right = next(place for place, choice in enumerate(shown) if choice.why is None)
-            pane.query_one("ChoiceList").focus()
+            await until(pilot, lambda: type(app.focused).__name__ == "ChoiceList")
             await pilot.press("abcdefgh"[right if number else (right + 1) % len(shown)])
             await until(pilot, lambda: pane._verdict is not None)
             await pilot.press("enter")
