@@ -28,6 +28,7 @@ COMMANDS = (
     "chat",
     "model",
     "data",
+    "lens",
     "tokenizer",
     "bench",
     "doctor",

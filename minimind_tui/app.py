@@ -20,6 +20,7 @@ from textual.filter import LineFilter
 from textual.reactive import reactive
 
 from minimind import paths
+from minimind.config import TrainConfig
 from minimind.errors import UserError
 from minimind.events import LANGUAGES, Language, Text
 from minimind.language import from_locale
@@ -48,6 +49,7 @@ _SCREENS = {
     "runs": "runs:RunsScreen",
     "run": "run:RunScreen",
     "compare": "compare:CompareScreen",
+    "lens": "lens:LensScreen",
     "train": "new_run:NewRunScreen",
     "chat": "chat:ChatScreen",
     "settings": "settings:SettingsScreen",
@@ -308,6 +310,10 @@ class MiniMindApp(App[None]):
     async def show_comparison(self, directories: Sequence[Path]) -> None:
         """Open several runs in one chart, in the runs mode."""
         await self._show_in("runs", "compare", directories)
+
+    async def show_lens(self, config: TrainConfig) -> None:
+        """Open, above this screen, the samples that a run with `config` trains on."""
+        await self.push_screen(screen_class("lens")(config))
 
     async def show_new_run(self, values: Mapping[str, Any] | None = None) -> None:
         """Open the form of a new run, filled in with `values` (fields of TrainConfig)."""

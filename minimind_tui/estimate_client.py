@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import os
-import signal
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +10,9 @@ from minimind.config import TrainConfig
 from minimind.errors import UserError
 from minimind.events import Language
 from minimind.safe_text import clean_line
-from minimind.training.launch import trainer_environment
+from minimind_tui import child
 
-COMMAND = (sys.executable, "-P", "-m", "minimind")
+COMMAND = child.COMMAND
 _NUMBERS = (
     "tokens_per_second",
     "steps",
@@ -48,41 +43,17 @@ class Estimated:
 
 def arguments_for(config: TrainConfig, language: Language) -> list[str]:
     """The command line that asks for an estimate of `config`."""
-    arguments = ["estimate", config.objective, "--json", "--lang", language]
-    for declared in config.declared():
-        if declared.name == "objective" or not config.applies(declared.about):
-            continue
-        value = getattr(config, declared.name)
-        values = value if isinstance(value, tuple) else ("none" if value is None else value,)
-        arguments += ["--" + declared.name.replace("_", "-"), *map(str, values)]
-    return arguments
+    return ["estimate", config.objective, "--json", "--lang", language, *child.flags_of(config)]
 
 
 async def measure(config: TrainConfig, language: Language) -> Estimated:
     """Measure; some ten seconds. Cancelling ends the child. Raises UserError with the child's own words."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *arguments_for(config, language),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=trainer_environment(),
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise _failure(error.strerror or type(error).__name__) from None
-    try:
-        output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    found = parse(output) if process.returncode == 0 else None
+        found = parse(await child.ask(COMMAND, arguments_for(config, language)))
+    except child.ChildError as error:
+        raise _failure(error.words) from None
     if found is None:
-        lines = [line for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
-        raise _failure(lines[-1] if lines else f"exit {process.returncode}")
+        raise _failure("exit 0")
     return found
 
 
@@ -100,5 +71,4 @@ def parse(output: bytes) -> Estimated | None:
 
 
 def _failure(words: str) -> UserError:
-    said = clean_line(words.removeprefix("minimind: ").removeprefix("minimind："), 400)
-    return UserError(f"no estimate: {said}", f"无法预估：{said}")
+    return UserError(f"no estimate: {words}", f"无法预估：{words}")

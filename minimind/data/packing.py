@@ -181,6 +181,11 @@ def _order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return np.random.RandomState(_entropy(seed, epoch, 0)).permutation(count)
 
 
+def parts_of(dataset: TokenDataset, record: int, sequence_length: int) -> list[Part]:
+    """The stretches that one document (of pairs: one pair) is laid out as; none where nothing of it is learned from."""
+    return _parts(dataset, np.array([record]), sequence_length)
+
+
 def _parts(dataset: TokenDataset, documents: npt.NDArray[np.int64], sequence_length: int) -> list[Part]:
     """The documents as stretches of at most `sequence_length` predictions; a document of n ids has n - 1."""
     parts = []

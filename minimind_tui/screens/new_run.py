@@ -74,6 +74,7 @@ class NewRunScreen(MiniMindScreen):
         Binding("m,ctrl+t", "more", "new_run.key.more"),
         Binding("o,ctrl+o", "model", "new_run.key.model"),
         Binding("d,ctrl+n", "data", "new_run.key.data"),
+        Binding("v,ctrl+y", "lens", "new_run.key.lens"),
         Binding("e,ctrl+r", "measure", "new_run.key.measure"),
         Binding("p,ctrl+g", "on_paper", "new_run.key.on_paper"),
     ]
@@ -299,6 +300,11 @@ class NewRunScreen(MiniMindScreen):
         editor = self._form.row("data").editor
         if name is not None and isinstance(editor, Input):
             editor.value = name
+
+    async def action_lens(self) -> None:
+        """Look at the data as the trainer would."""
+        if not self._wrong:
+            await self.app.show_lens(self._config)
 
     @on(Button.Pressed)
     async def _pressed(self, event: Button.Pressed) -> None:

@@ -78,6 +78,7 @@ class RunScreen(RunActions):
         Binding("g", "pane('findings')", "run.key.findings", show=False),
         Binding("l", "pane('log')", "run.key.log", show=False),
         Binding("a", "rate", "run.key.rate", show=False),
+        Binding("v", "lens", "run.key.lens", show=False),
         Binding("z", "zoom", "run.key.zoom", show=False),
         Binding("left_square_bracket", "sample(-1)", "run.key.older", show=False),
         Binding("right_square_bracket", "sample(1)", "run.key.newer", show=False),
@@ -346,6 +347,10 @@ class RunScreen(RunActions):
         target = self.target()
         if target is not None and await self.ask(supervisor.save, target.directory):
             self.confide("saving", target)
+
+    async def action_lens(self) -> None:
+        """Look at the data as this run's trainer does."""
+        await self.app.show_lens(self._watch.config)
 
     @work(group="ask", exclusive=True)
     async def action_rate(self) -> None:
