@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from minimind.declaration import Config, Field, setting
+from minimind.reinforcement_config import (
+    NANO_REINFORCEMENT,
+    REINFORCEMENT,
+    RELEASED_REINFORCEMENT,
+    ReinforcementSettings,
+)
 
 OBJECTIVES = (
     "pretrain",
     "sft",
     "dpo",
     "distillation",
+    "grpo",
+    "cispo",
 )
 """The training methods, each a file of that name in ``minimind/training/objectives``."""
 RECIPES = ("default", "released")
@@ -299,6 +307,7 @@ class TrainConfig(
     ProcessSettings,
     MachineSettings,
     OptimizerSettings,
+    ReinforcementSettings,
     DistillationSettings,
     PreferenceSettings,
     AdaptationSettings,
@@ -336,12 +345,19 @@ class TrainConfig(
                 f"lora_targets 为空：请从 {'、'.join(LORA_TARGETS)} 中选",
             ),
             (bool(self.data), "data is empty: name a data set or a file", "data 为空：请给出数据集名或文件"),
+            (
+                self.objective not in REINFORCEMENT or self.max_new_tokens < self.sequence_length,
+                f"max_new_tokens = {self.max_new_tokens} leaves no room for a prompt: lower it below sequence_length",
+                f"max_new_tokens = {self.max_new_tokens} 没有给提示留位置：请调到 sequence_length 以下",
+            ),
         )
 
 
 TRAIN_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("nano", "pretrain"): {"minutes": 3.0, "batch_size": 8, "data_megabytes": 10.0},
     ("nano", "sft"): {"minutes": 1.5, "batch_size": 8, "learning_rate": 1e-3, "warmup": 0.1},
+    ("nano", "grpo"): NANO_REINFORCEMENT,
+    ("nano", "cispo"): NANO_REINFORCEMENT,
 }
 """The settings of TrainConfig that differ from its defaults for a preset and an objective, found by measurement."""
 
@@ -372,6 +388,8 @@ RELEASED: dict[str, dict[str, Any]] = {
     "lora": {"epochs": 10.0, "batch_size": 32, "learning_rate": 1e-4, "sequence_length": 340},
     "dpo": {"epochs": 1.0, "batch_size": 4, "learning_rate": 4e-8, "sequence_length": 1024},
     "distillation": {"epochs": 6.0, "batch_size": 32, "learning_rate": 5e-6, "sequence_length": 340},
+    "grpo": RELEASED_REINFORCEMENT,
+    "cispo": RELEASED_REINFORCEMENT,
 }
 """What the released MiniMind-3 scripts set for a method, whatever the model; ``lora`` for that tuning of any method."""
 

@@ -14,7 +14,7 @@ from minimind.errors import UserError
 from minimind.model.locate import refuse_pointer
 from minimind.training.recommend import recommended_config
 
-_KINDS: dict[str, Kind] = {"pretrain": "pretrain", "dpo": "dpo"}
+_KINDS: dict[str, Kind] = {"pretrain": "pretrain", "grpo": "rlaif", "cispo": "rlaif", "dpo": "dpo"}
 """What an objective reads, where it is not conversations."""
 
 

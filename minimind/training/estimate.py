@@ -20,6 +20,7 @@ from minimind.config import SampleConfig, TrainConfig
 from minimind.data.catalogue import GENERATED, resolve
 from minimind.hardware import peak_memory
 from minimind.inference.engine import LARGE, Engine
+from minimind.reinforcement_config import REINFORCEMENT
 from minimind.scale import decode_bytes_per_token, training_flops_per_token
 from minimind.training import checkpoint
 from minimind.training.evaluate import samples
@@ -156,10 +157,8 @@ def planned_steps(job: Job, measured: Probe | None = None, *, data_scale: float 
         measured = measured or probe(job)
         steps = max(_LEAST_STEPS, int(config.minutes * 60 / (measured.update + measured.extra(config))))
         return job.group.of_first(steps)
-    data = job.data.train
-    batches = list(itertools.islice(job.objective.batches(data, config, epochs=1), 8))
-    read = statistics.fmean(batch.useful_tokens for batch in batches) * config.accumulation_steps
-    return max(1, math.ceil((config.epochs or 1.0) * (data.token_count - len(data)) * data_scale / read))
+    once = job.objective.updates_per_epoch(job.data.train, config)
+    return max(1, math.ceil((config.epochs or 1.0) * once * data_scale))
 
 
 def estimate(config: TrainConfig, cache: Path, seconds: float = PROBE_SECONDS) -> Estimate:
@@ -254,7 +253,10 @@ def _data_scale(config: TrainConfig) -> float:
     """How many times the data of the run are larger than those of the estimate."""
     whole = part = 0.0
     for source in config.data:
-        size = config.data_megabytes * 1e6 if source in GENERATED else float(Path(source).stat().st_size)
+        if source in GENERATED:  # of tasks, all that there are were made
+            size = _SAMPLE_BYTES if config.objective in REINFORCEMENT else config.data_megabytes * 1e6
+        else:
+            size = float(Path(source).stat().st_size)
         whole, part = whole + size, part + min(size, _SAMPLE_BYTES)
     return whole / max(part, 1.0)
 

@@ -165,7 +165,7 @@ class Trainer:
             "memory_bytes": float(memory_in_use(self.job.precision.device)),
             "tokens": float(state.tokens),
             "eta_seconds": a_step * (state.steps - state.step),
-            "epoch": state.tokens / max(self.job.data.train.token_count, 1),
+            "epoch": self.job.objective.epochs(self.job.data.train, state.tokens, state.position),
         }
         self._record.record(Scalars(state.step, values))
         if now - self._progress_at >= _PROGRESS_SECONDS or state.step == state.steps:

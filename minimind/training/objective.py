@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from minimind.config import SampleConfig, TrainConfig
+from minimind.data import packing, shards
 from minimind.data.packing import IGNORED, Batch, Position
-from minimind.data.shards import DataKind, TokenDataset
+from minimind.data.shards import DataKind, Prepared, ReportProgress, TokenDataset
 from minimind.data.tokenizer import Tokenizer
 from minimind.errors import UserError
-from minimind.events import Event
+from minimind.events import Event, Text
 from minimind.inference.engine import Engine, Token
 from minimind.model.transformer import MiniMind
 from minimind.training.acceleration import Precision
@@ -63,6 +67,41 @@ class Objective(ABC):
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """Float32 parameters trained beside the model's, by names of their own; saved and resumed with the run."""
         return {}
+
+    def prepare_data(
+        self,
+        config: TrainConfig,
+        tokenizer: Tokenizer,
+        *,
+        cache: Path,
+        embedded_bytes: int | None = None,
+        progress: ReportProgress | None = None,
+    ) -> Prepared:
+        """The data of a run, in the form that `batches` takes; arguments as in `build_job`. Raises UserError."""
+        return shards.prepare(
+            config.data,
+            tokenizer,
+            kind=self.kind,
+            cache_directory=cache,
+            embedded_bytes=embedded_bytes or round(config.data_megabytes * 1e6),
+            allow_bad=config.allow_bad,
+            progress=progress,
+        )
+
+    def fit_batch_size(self, data: TokenDataset, config: TrainConfig) -> tuple[int, Text | None]:
+        """The batch size to use, and a note where that is not the one asked for."""
+        return packing.fit_batch_size(data, config.batch_size, config.sequence_length)
+
+    def updates_per_epoch(self, data: TokenDataset, config: TrainConfig) -> float:
+        """How many updates it takes to go through the data once."""
+        batches = list(itertools.islice(self.batches(data, config, epochs=1), 8))
+        read = statistics.fmean(batch.useful_tokens for batch in batches) * config.accumulation_steps
+        return (data.token_count - len(data)) / read
+
+    def epochs(self, data: TokenDataset, tokens: int, position: Position | None) -> float:
+        """How often the data were gone through when `tokens` were trained on and the data go on at `position`."""
+        del position
+        return tokens / max(data.token_count, 1)
 
     @abstractmethod
     def batches(

@@ -12,7 +12,7 @@ import torch
 
 from minimind import __version__
 from minimind.config import MODEL_PRESETS, PRESET_TOKENIZERS, ModelConfig, TrainConfig
-from minimind.data import packing, shards
+from minimind.data import shards
 from minimind.data.catalogue import GENERATED
 from minimind.data.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 from minimind.errors import UserError
@@ -59,16 +59,8 @@ def build_job(
     if config.tune == "lora":
         notes.append(_adapt(model, config, metadata, fresh=start is None))
     _check_length(model.config, config)
-    data = shards.prepare(
-        config.data,
-        tokenizer,
-        kind=objective.kind,
-        cache_directory=cache,
-        embedded_bytes=embedded_bytes or round(config.data_megabytes * 1e6),
-        allow_bad=config.allow_bad,
-        progress=progress,
-    )
-    batch_size, reduced = packing.fit_batch_size(data.train, config.batch_size, config.sequence_length)
+    data = objective.prepare_data(config, tokenizer, cache=cache, embedded_bytes=embedded_bytes, progress=progress)
+    batch_size, reduced = objective.fit_batch_size(data.train, config)
     job = Job(
         config=config.replace(batch_size=batch_size),
         model=model,

@@ -55,12 +55,14 @@ def _arithmetic(task: Task, text: str) -> Parts:
 
 
 def _counting(task: Task, text: str) -> Parts:
-    """All the numbers in order and no other; the form is a list with commas and a full stop."""
+    """How far the numbers are right from the first on, as a share; the form is a list with commas and a full stop."""
+    numbers = _NUMBER.findall(text)
+    right = next(
+        (place for place, pair in enumerate(zip(numbers, task.expected, strict=False)) if pair[0] != pair[1]),
+        min(len(numbers), len(task.expected)),
+    )
     right_form = re.fullmatch(r"\d+((, |，)\d+)*[.。]", text) is not None
-    return {
-        "correct": CORRECT * (_NUMBER.findall(text) == list(task.expected)),
-        "format": FORMAT * right_form,
-    }
+    return {"correct": CORRECT * right / max(len(numbers), len(task.expected)), "format": FORMAT * right_form}
 
 
 def _listing(task: Task, text: str) -> Parts:

@@ -34,6 +34,7 @@ SETTINGS: dict[str, Any] = {
     "data_megabytes": 0.03,
     "batch_size": 2,
     "sequence_length": 64,
+    "max_new_tokens": 8,
     "evaluation_tokens": 200,
     "evaluate_every": 4,
     "sample_every": 100_000,

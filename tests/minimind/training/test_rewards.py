@@ -38,9 +38,11 @@ def test_arithmetic(text: str, correct: float, form: float) -> None:
         ("3, 4, 5.", 1.0, 0.5),
         ("3，4，5。", 1.0, 0.5),
         ("3 4 5", 1.0, 0.0),
-        ("3, 4.", 0.0, 0.5),
-        ("3, 4, 5, 6.", 0.0, 0.5),
+        ("3, 4.", 2 / 3, 0.5),
+        ("3, 4, 5, 6.", 0.75, 0.5),
+        ("3, 5, 5.", 1 / 3, 0.5),
         ("5, 4, 3.", 0.0, 0.5),
+        ("none", 0.0, 0.0),
     ],
 )
 def test_counting(text: str, correct: float, form: float) -> None:
