@@ -153,13 +153,14 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A point in the life of a run: `started` (from `step`), `saved`, `paused`, `resumed`, `control`, `ended`.
+    """A point in the life of a run: `started` (from `step`), `saved`, `paused`, `resumed`, `control`, `rolled-back` (to `step`), `ended`.
 
-    After a `started` mark a reader forgets every scalar of a later step: the run went back to its checkpoint.
+    After a `started` or `rolled-back` mark a reader forgets every scalar of a later step: the run went back to its
+    checkpoint.
     """
 
     kind: ClassVar[str] = "mark"
-    what: Literal["started", "saved", "paused", "resumed", "control", "ended"]
+    what: Literal["started", "saved", "paused", "resumed", "control", "rolled-back", "ended"]
     step: int
     detail: Mapping[str, Any] = field(default_factory=dict)
 

@@ -31,6 +31,7 @@ _MARK_NAMES: dict[str, Text] = {
     "paused": Text("paused", "暂停"),
     "resumed": Text("resumed", "继续"),
     "control": Text("changed as asked", "按要求调整"),
+    "rolled-back": Text("went back", "回退"),
     "ended": Text("ended", "结束"),
 }
 

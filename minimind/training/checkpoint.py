@@ -147,9 +147,14 @@ def validate(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def latest(root: Path, problems: list[UserError] | None = None) -> Path | None:
-    """The newest valid checkpoint under `root`, or None. What was wrong with newer ones is added to `problems`."""
+def latest(root: Path, problems: list[UserError] | None = None, *, up_to: int | None = None) -> Path | None:
+    """The newest valid checkpoint under `root` (of at most step `up_to`), or None.
+
+    What was wrong with newer ones is added to `problems`.
+    """
     for step in reversed(steps(root)):
+        if up_to is not None and step > up_to:
+            continue
         directory = directory_for(root, step)
         try:
             validate(directory)
@@ -159,6 +164,17 @@ def latest(root: Path, problems: list[UserError] | None = None) -> Path | None:
         else:
             return directory
     return None
+
+
+def drop_after(directory: Path) -> None:
+    """Remove the checkpoints of later steps than that of `directory`, the newest first.
+
+    One that cannot be removed is dropped by the next `write`.
+    """
+    newest = step_of(directory)
+    for step in reversed(steps(directory.parent)):
+        if newest is not None and step > newest:
+            shutil.rmtree(directory_for(directory.parent, step), ignore_errors=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

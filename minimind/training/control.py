@@ -33,7 +33,8 @@ class Control(NamedTuple):
     """The desired state of a run.
 
     `sequence` grows with every change; `save` counts the requests to save since the run's last start;
-    `learning_rate` replaces the configured peak; `force` (only with want = "stop") ends the trainer without grace.
+    `learning_rate` replaces the configured peak; `force` (only with want = "stop") ends the trainer without grace;
+    `go_on` counts the requests to go on that came while want was "run": they are for a run that paused by itself.
     """
 
     sequence: int = 0
@@ -41,6 +42,7 @@ class Control(NamedTuple):
     save: int = 0
     learning_rate: float | None = None
     force: bool = False
+    go_on: int = 0
 
 
 def parse_control(data: dict[str, Any] | None) -> Control | None:
@@ -51,7 +53,8 @@ def parse_control(data: dict[str, Any] | None) -> Control | None:
     want = next((known for known in WANTS if known == data.get("want")), None)
     if sequence is None or save is None or want is None:
         return None
-    return Control(sequence, want, save, finite_number(data.get("learning_rate")), data.get("force") is True)
+    force, go_on = data.get("force") is True, whole_number(data.get("go_on")) or 0
+    return Control(sequence, want, save, finite_number(data.get("learning_rate")), force, go_on)
 
 
 def read_control(directory: Path) -> Control:

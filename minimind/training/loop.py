@@ -6,25 +6,26 @@ import contextlib
 import math
 import time
 from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from minimind.errors import UserError
 from minimind.events import Alert, Event, Mark, Note, Progress, Scalars, Text
 from minimind.hardware import memory_in_use
-from minimind.training import checkpoint
+from minimind.training import checkpoint, guards
 from minimind.training.acceleration import COMPILING
 from minimind.training.control import Control
 from minimind.training.evaluate import samples
 from minimind.training.job import Job
+from minimind.training.saving import Saver
 from minimind.training.state import State, checkpoint_files, restore
 from minimind.training.update import Update, Updater
 
-MOST_NOT_FINITE = 3
-"""Updates in a row that may be left out because a loss or a gradient is no number."""
-
 _PAUSE_SECONDS = 0.05
+_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 2.0, 30.0
+"""How long a run that could not save waits before it tries again: twice as long each time, up to the second."""
 _WINDOW = 20
 """Updates over which tokens a second are averaged."""
 SAMPLE_TOKENS = 48
@@ -54,6 +55,11 @@ class Verdict(NamedTuple):
     step: int
 
 
+def _code(error: UserError) -> str:
+    """The name of the reason why a checkpoint could not be saved."""
+    return "disk-full" if isinstance(error, checkpoint.NoRoomError) else "save-failed"
+
+
 class _Diverged(Exception):
     """The numbers went astray; `text` says where."""
 
@@ -76,7 +82,7 @@ class Trainer:
         self.updater = Updater(job)
         self.group = job.group
         self._record = record
-        self._checkpoints = checkpoints
+        self._saver = Saver(checkpoints, job.config) if checkpoints is not None else None
         validation = job.objective.validation(job.data.validation, job.config)
         self._held_out = [batch.to(job.precision.device) for batch in validation]
         self._stop = False
@@ -85,20 +91,30 @@ class Trainer:
         self._unsaved: tuple[int, str] | None = None
         self._recent: deque[Update] = deque(maxlen=_WINDOW)
         self._began = self._progress_at = time.monotonic()
-        self._first_step = 0
+        self._updates = 0
         self._earlier_seconds = 0.0
 
     def resume(self, directory: Path) -> None:
         """Go on from the checkpoint in `directory`. Raises UserError where it is damaged or another model's."""
-        self.state, about = restore(directory, self.updater.optimizer, self.job.objective)
-        self.updater.seek(self.state.position)
-        if self.state.learning_rate is not None:
-            self.updater.optimizer.peak = self.state.learning_rate
-        self._saved_step = self._first_step = self.state.step
+        about = self._restore(directory)
+        self._seek()
         self._earlier_seconds = self.state.seconds
         differences = self.job.surroundings.differences(about.get("surroundings", {}))
         if differences is not None:
             self._record.record(Alert("warning", "other-conditions", differences, self.state.step))
+
+    def _restore(self, directory: Path) -> Mapping[str, Any]:
+        """Take weights, optimiser, generators and state from a checkpoint; returns what was kept beside them."""
+        self.state, about = restore(directory, self.updater.optimizer, self.job.objective)
+        self._saved_step = self.state.step
+        return about
+
+    def _seek(self) -> None:
+        """Let data and learning rate be those of the state."""
+        state, optimizer = self.state, self.updater.optimizer
+        self.updater.seek(state.position)
+        peak = self.config.learning_rate if state.learning_rate is None else state.learning_rate
+        optimizer.peak = peak * state.guards.rate_share
 
     def stop(self) -> None:
         """Save and leave after the present step."""
@@ -106,31 +122,32 @@ class Trainer:
 
     def run(self) -> Verdict:
         """Train until all steps are done or a wish to stop comes. Whatever the end, the last good checkpoint stays."""
-        state = self.state
-        details = {"steps": state.steps, "parameters": self.job.model.parameter_count()}
-        self._record.record(Mark("started", state.step, details | asdict(self.job.surroundings)))
-        if self.updater.compile(state.steps - state.step):
-            self._record.record(Progress(state.step, state.steps, COMPILING))
+        details = {"steps": self.state.steps, "parameters": self.job.model.parameter_count()}
+        self._record.record(Mark("started", self.state.step, details | asdict(self.job.surroundings)))
+        if self.updater.compile(self.state.steps - self.state.step):
+            self._record.record(Progress(self.state.step, self.state.steps, COMPILING))
         self._began = time.monotonic()
         try:
-            if state.step == 0:
+            if self.state.step == 0:
+                self._keep()
                 self._evaluate()
                 self._sample()
-            while state.step < state.steps:
+            while self.state.step < self.state.steps:
                 if not self._obey():
                     return self._leave("stopped")
                 self._advance()
-                if self.config.patience is not None and state.no_better >= self.config.patience:
+                if self.config.patience is not None and self.state.no_better >= self.config.patience:
                     break
             return self._leave("finished")
         except _Diverged as error:
-            self._record.record(Alert("error", "not-finite", error.text, state.step))
-            return self._end(Verdict("failed", error.text, state.step))
+            self._record.record(Alert("error", "not-finite", error.text, self.state.step))
+            return self._end(Verdict("failed", error.text, self.state.step))
 
     def _advance(self) -> None:
         """One update, and what is due after it."""
         state = self.state
         update = self.updater.update(state.step, state.steps)
+        self._updates += 1
         state.step += 1
         state.tokens += update.tokens
         state.position = update.position
@@ -139,14 +156,14 @@ class Trainer:
         self._record_update(update)
         for event in self.job.objective.events(state.step):
             self._record.record(event)
-        if not update.overflowed:
-            self._guard(update)
+        if not update.overflowed and not self._guard(update):
+            return
         if self._due(self.config.evaluate_every):
             self._evaluate()
         if self._due(self.config.sample_every):
             self._sample()
-        if state.step % self.config.save_every == 0 and state.step < state.steps:
-            self._save()
+        if self._due(self.config.save_every):
+            self._keep()
 
     def _due(self, every: int) -> bool:
         return self.state.step % every == 0 or self.state.step == self.state.steps
@@ -154,7 +171,7 @@ class Trainer:
     def _record_update(self, update: Update) -> None:
         state, now = self.state, time.monotonic()
         spent = sum(recent.seconds for recent in self._recent)
-        a_step = (now - self._began) / (state.step - self._first_step)
+        a_step = (now - self._began) / max(self._updates, 1)
         values = {
             **update.scalars,
             "learning_rate": update.learning_rate,
@@ -172,26 +189,37 @@ class Trainer:
             self._progress_at = now
             self._record.record(Progress(state.step, state.steps, Text("training", "训练")))
 
-    def _guard(self, update: Update) -> None:
-        """Count updates that were left out; give up after a few in a row."""
+    def _guard(self, update: Update) -> bool:
+        """Judge an update, say what is not as it should be, and go back where it must be; returns whether to go on."""
         state = self.state
-        state.not_finite = 0 if update.applied else state.not_finite + 1
-        if update.applied:
-            return
-        loss, norm = update.scalars.get("loss", math.nan), update.gradient_norm
-        where = f"step {state.step}, loss {loss:g}, gradient norm {norm:g}, learning rate {update.learning_rate:g}"
-        place = f"epoch {update.position.epoch}, window {update.position.window}, row {update.position.row}"
-        if state.not_finite >= MOST_NOT_FINITE:
-            raise _Diverged(
-                Text(
-                    f"{state.not_finite} updates in a row were not finite ({where}; data up to {place}): the last good "
-                    "checkpoint is kept; try a lower learning_rate, a smaller clip or dtype float32",
-                    f"连续 {state.not_finite} 次更新出现非有限数（{where}；数据读到 {place}）：最后一个正常的检查点还在；"
-                    "请调低 learning_rate、减小 clip，或改用 dtype float32",
-                )
-            )
-        text = Text(f"an update was not finite and is left out ({where})", f"有一次更新出现非有限数，已跳过（{where}）")
-        self._record.record(Alert("warning", "not-finite", text, state.step))
+        judgement = state.guards.judge(state.step, update)
+        if state.guards.must_go_back:
+            self._go_back(guards.why_back(state.guards, state.step, update))
+            return False
+        if judgement == "not-finite":
+            self._record.record(Alert("warning", judgement, guards.left_out(state.step, update), state.step))
+        elif judgement == "empty" and state.guards.empty == 1:
+            self._record.record(Alert("warning", "nothing-counts", guards.nothing_counts(state.step), state.step))
+        return True
+
+    def _go_back(self, why: Text) -> None:
+        """Return to the last good checkpoint with half the learning rate; the data go on from here.
+
+        Raises _Diverged where there is none, or no more patience.
+        """
+        astray, saver, name = self.state, self._saver, None
+        if saver is not None and astray.guards.rollbacks < guards.MOST_ROLLBACKS:
+            name = self.group.by_first(lambda: saver.go_back(astray.guards.healthy_step))
+        if saver is None or name is None:
+            raise _Diverged(guards.gives_up(why, astray.guards))
+        self._restore(saver.root / name)
+        state = self.state
+        state.guards = astray.guards.go_back(state.guards)
+        state.position, state.learning_rate, state.seconds = astray.position, astray.learning_rate, astray.seconds
+        self._seek()
+        text = guards.went_back(why, state.guards, state.step, self.updater.optimizer.peak)
+        self._record.record(Alert("warning", "rolled-back", text, astray.step))
+        self._record.record(Mark("rolled-back", state.step, {"from": astray.step}))
 
     def _evaluate(self) -> None:
         """Measure the held-out loss."""
@@ -216,14 +244,20 @@ class Trainer:
         """Do what is wished between two steps; returns whether to go on."""
         control = self._heed()
         if control.want == "pause":
-            self._record.record(Mark("paused", self.state.step))
-            paused = time.monotonic()
-            while control.want == "pause":
-                time.sleep(_PAUSE_SECONDS)
-                control = self._heed()
-            self._began += time.monotonic() - paused
-            self._record.record(Mark("resumed", self.state.step))
+            with self._pause({}):
+                while control.want == "pause":
+                    time.sleep(_PAUSE_SECONDS)
+                    control = self._heed()
         return control.want != "stop"
+
+    @contextlib.contextmanager
+    def _pause(self, why: Mapping[str, str]) -> Iterator[None]:
+        """Tell that nothing is trained within the block; its time does not count."""
+        self._record.record(Mark("paused", self.state.step, why))
+        paused = time.monotonic()
+        yield
+        self._began += time.monotonic() - paused
+        self._record.record(Mark("resumed", self.state.step))
 
     def _heed(self) -> Control:
         """Read the wishes (also to `stop`); save and change the learning rate where that is wished."""
@@ -233,36 +267,48 @@ class Trainer:
             self._save()
         if control.learning_rate is not None and control.learning_rate != self.state.learning_rate:
             self.state.learning_rate = self.updater.optimizer.peak = control.learning_rate
+            self.state.guards.rate_share = 1.0
             self._record.record(Mark("control", self.state.step, {"learning_rate": control.learning_rate}))
         return control
 
-    def _save(self) -> UserError | None:
-        """Write a checkpoint; where that fails the run goes on, and the reason is recorded and returned.
+    def _keep(self) -> None:
+        """Save; where that fails, pause until it works, or until a person wants the run to go on without, or to stop."""
+        error = self._save()
+        if error is None:
+            return
+        control, asked = self._heed(), None
+        patience, tried = _FIRST_RETRY_SECONDS, time.monotonic()
+        with self._pause({"reason": _code(error)}):
+            while self._saved_step != self.state.step and control.want != "stop" and asked in (None, control.go_on):
+                asked = control.go_on
+                time.sleep(_PAUSE_SECONDS)
+                if self.group.of_first(time.monotonic() - tried >= patience):
+                    self._save()
+                    patience, tried = min(2 * patience, _LAST_RETRY_SECONDS), time.monotonic()
+                control = self._heed()
 
-        Raises _Diverged rather than save weights that are no numbers.
+    def _save(self) -> UserError | None:
+        """Write a checkpoint; where that fails the reason is recorded and returned.
+
+        Weights that are no numbers are not saved: the run goes back.
         """
         state = self.state
-        root = self._checkpoints
-        if root is None or self._saved_step == state.step:
+        saver = self._saver
+        if saver is None or self._saved_step == state.step:
             return None
         if not self.updater.optimizer.finite():
-            raise _Diverged(
-                Text(
-                    f"the weights are no longer finite at step {state.step}: they are not saved, the last good checkpoint "
-                    "is kept; try a lower learning_rate",
-                    f"第 {state.step} 步的权重已出现非有限数：不予保存，最后一个正常的检查点还在；请调低 learning_rate",
-                )
-            )
+            self._go_back(guards.weights_astray(state.step))
+            return None
         began = time.monotonic()
         if state.validation_step == state.step and (state.validation_loss or math.inf) < (state.best_loss or math.inf):
             state.best_loss, state.best_step = state.validation_loss, state.step
         try:
-            name = self.group.by_first(lambda: self._write(root))
+            name = self.group.by_first(lambda: saver.write(state, self._files()).name)
         except checkpoint.CheckpointError as error:
-            code = "disk-full" if isinstance(error, checkpoint.NoRoomError) else "save-failed"
-            if self._unsaved != (state.step, code):  # once, however often it is tried
-                self._unsaved = (state.step, code)
-                self._record.record(Alert("error", code, error.text, state.step))
+            told = (state.step, _code(error))
+            if self._unsaved != told:  # once, however often it is tried
+                self._unsaved = told
+                self._record.record(Alert("error", told[1], error.text, state.step))
             return error
         self._saved_step = state.step
         detail = {"path": name, "seconds": round(time.monotonic() - began, 3)}
@@ -270,11 +316,6 @@ class Trainer:
         with contextlib.suppress(OSError):  # only a power cut would lose the records
             self._record.sync()
         return None
-
-    def _write(self, root: Path) -> str:
-        """Write a checkpoint of this moment under `root`; returns its name."""
-        keep, protect = self.config.keep_checkpoints, (self.state.best_step,)
-        return checkpoint.write(root, self.state.step, self._files(), keep=keep, protect=protect).name
 
     def _files(self) -> dict[str, bytes]:
         """The contents of a checkpoint of this moment."""
@@ -294,8 +335,9 @@ class Trainer:
 
     def _leave(self, outcome: Literal["finished", "stopped"]) -> Verdict:
         """Save what was trained, waiting a while for room on the disk, and tell the end."""
-        step, deadline = self.state.step, time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         error = self._save()
+        step = self.state.step
         if error is not None:
             self._record.record(Note(_WAITING))
         while error is not None and self.group.of_first(time.monotonic() < deadline and not self._stop):

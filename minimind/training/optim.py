@@ -194,7 +194,9 @@ class Optimizer:
 
     @torch.no_grad()
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `state_tensors` gave; the weights are those of the saved model by then."""
+        """Take back what `state_tensors` gave, in place of all there is; the weights are those of the saved model by then."""
+        for part in self._parts:
+            part.state.clear()
         if self._average is not None:
             self._average.reset()
             self._average.updates = int(tensors.get(_UPDATES, torch.tensor(0)))

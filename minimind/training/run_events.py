@@ -142,7 +142,7 @@ _FIELD_CHECKS: dict[type[Event], dict[str, Callable[[Any], bool]]] = {
         "step": _optional(_is_step),
     },
     Mark: {
-        "what": _one_of("started", "saved", "paused", "resumed", "control", "ended"),
+        "what": _one_of("started", "saved", "paused", "resumed", "control", "rolled-back", "ended"),
         "step": _is_step,
         "detail": lambda value: isinstance(value, Mapping),
     },

@@ -163,8 +163,8 @@ def _living(directory: Path, processes: RunProcesses | None) -> RunStatus:
     reason = _UNSUPERVISED if not supervised else _TRAINING if trainer is not None else _STARTING
     if want == "stop":
         state, reason = "stopping", _STOPPING
-    elif want == "pause" and _pause_confirmed(directory):
-        state, reason = "paused", _PAUSED
+    elif (paused := _pause_of(directory)) is not None:
+        state, reason = "paused", _WAITING.get(str(paused.get("reason")), _PAUSED)
     elif want == "pause":
         reason = _PAUSING
     return RunStatus(state, reason, supervised=supervised, host=host)
@@ -185,6 +185,17 @@ _UNSUPERVISED = Text(
     "训练仍在进行，但监护进程已被终止：不会再由它记录结局",
 )
 _PAUSED = Text("paused between two steps; memory is kept", "已在两步之间暂停，内存保留")
+_WAITING = {
+    "disk-full": Text(
+        "paused: there is no room for a checkpoint; it goes on by itself when there is, or without saving when asked to",
+        "已暂停：磁盘空间不够存检查点；有空间后会自动继续，也可以手动让它不保存就继续",
+    ),
+    "save-failed": Text(
+        "paused: a checkpoint cannot be saved; it goes on by itself when that works again, or without saving when asked to",
+        "已暂停：检查点存不进去；恢复正常后会自动继续，也可以手动让它不保存就继续",
+    ),
+}
+"""Why a run paused by itself, by the reason in its mark."""
 _PAUSING = Text("asked to pause: it will after the current step", "已要求暂停：当前步结束后生效")
 _STOPPING = Text("asked to stop: it saves and leaves after the current step", "已要求停止：当前步结束后保存并退出")
 _SWEEPING = Text("the trainer has ended; what it left behind is being ended", "训练进程已结束，正在清理它留下的进程")
@@ -196,12 +207,13 @@ _FORCE = Text("stop it by force to end them", "可以强制停止来结束它们
 _STARTING = Text("starting", "正在启动")
 
 
-def _pause_confirmed(directory: Path) -> bool:
-    """Whether the trainer's last word about pausing is that it has."""
+def _pause_of(directory: Path) -> dict[str, Any] | None:
+    """What the trainer said of the pause it is in; None where its last word about pausing is another."""
     for record in reversed(last_records(directory / EVENTS, _MARK_BYTES)):
         if record.get("kind") == "mark" and record.get("what") in ("paused", "resumed", "started"):
-            return bool(record["what"] == "paused")
-    return False
+            detail = record.get("detail")
+            return (detail if isinstance(detail, dict) else {}) if record["what"] == "paused" else None
+    return None
 
 
 def _ended(directory: Path, left: dict[str, Any], verdict: dict[str, Any], processes: RunProcesses | None) -> RunStatus:

@@ -247,7 +247,7 @@ class RunView:
 
     def _take_mark(self, event: Mark) -> None:
         self.marks.append(event)
-        if event.what == "started":
+        if event.what in ("started", "rolled-back"):
             self._go_back(event.step)
         self.step = event.step
 

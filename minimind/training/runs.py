@@ -139,6 +139,8 @@ def request(
 ) -> int:
     """Change what is wanted of a run; returns the sequence number. Repeating a wish is harmless.
 
+    want="run" ends a pause, also one that the run made by itself because it could not save.
+
     `save` asks for one more checkpoint, `learning_rate` replaces the peak, `force` (with want="stop") ends the trainer
     without grace. Raises UserError for a wish that is not one, for a run that is already told to stop, and where it
     cannot be written.
@@ -166,6 +168,7 @@ def request(
             save=control.save + save,
             learning_rate=control.learning_rate if learning_rate is None else learning_rate,
             force=control.force or (force and want == "stop"),
+            go_on=control.go_on + (want == control.want == "run"),
         )
 
     try:

@@ -23,6 +23,7 @@ from minimind.model.lora import corrected_weights, has_lora
 from minimind.model.weights import read_weights
 from minimind.safe_text import clean_line
 from minimind.training.checkpoint import CheckpointError, read_json, validate
+from minimind.training.guards import Guards
 from minimind.training.objective import Objective
 from minimind.training.optim import Optimizer
 
@@ -42,9 +43,9 @@ class State:
     learning_rate     the peak, where a person changed it during the run
     validation_loss   of the newest evaluation, and the `validation_step` it belongs to
     best_loss, best_step   the least validation loss that a checkpoint was saved with, and that checkpoint's step
-    not_finite        updates left out in a row because of a loss or gradient that was no number
     least_loss, least_step   the least validation loss so far, saved or not, and its step
     no_better         evaluations in a row since then
+    guards            what the guards remember
     """
 
     steps: int
@@ -57,10 +58,10 @@ class State:
     validation_step: int = -1
     best_loss: float | None = None
     best_step: int = -1
-    not_finite: int = 0
     least_loss: float | None = None
     least_step: int = -1
     no_better: int = 0
+    guards: Guards = field(default_factory=Guards)
 
     def evaluated(self, loss: float) -> None:
         """Note the held-out `loss` of the present step, and whether it is the least so far."""
@@ -156,8 +157,8 @@ def restore(directory: Path, optimizer: Optimizer, objective: Objective) -> tupl
     try:
         tensors = from_bytes((directory / OPTIMIZER).read_bytes())
         stored = described.pop("state")
-        position = stored.pop("position")
-        state = State(**stored, position=position and Position(**position))
+        position, guards = stored.pop("position"), stored.pop("guards", {})
+        state = State(**stored, position=position and Position(**position), guards=Guards(**guards))
         version, words, gauss = described.pop("python_random")
         weights = read_weights(directory / WEIGHTS) | _named(tensors, _FROZEN) | _named(tensors, _EXTRA)
         if has_lora(optimizer.model):  # beside the weights they correct, where the model's file has them merged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from minimind.data.packing import IGNORED, Batch, Position
@@ -16,8 +16,9 @@ from minimind.training.schedule import scheduled_share
 
 
 class Update(NamedTuple):
-    """What one step was: `applied` is False where a number was not finite and the weights were left alone.
+    """What one step was: `applied` is False where the weights were left alone.
 
+    That is so where a number was not finite, and where nothing counted (`weight`, the sum of all micro-batches', is 0).
     `scalars` are means over the counted tokens (``loss`` in nats); `tokens` are those read, without padding, `trained`
     those with a label; `waited` is the part of `seconds` in which batches were made; `position` is where the data go on.
     `overflowed` tells of an update that was left out because its gradients were too large for float16: that is expected
@@ -33,6 +34,7 @@ class Update(NamedTuple):
     position: Position
     trained: int
     waited: float
+    weight: float
     overflowed: bool = False
 
 
@@ -80,25 +82,19 @@ class Updater:
         batches = [next(self._batches) for _ in range(self.config.accumulation_steps)]
         waited = time.monotonic() - began
         own = [self._own_part(batch) for batch in batches]
-        total = self.group.total(sum(count for _, count in own)) or 1.0
-        scalars: dict[str, float] = {}
-        self.working.train()
-        self.group.vary(self.config.seed, step)
-        for part, count in own:
-            loss, values = self.objective.loss(self.working, part.to(self.device))
-            self.optimizer.scaled(loss * (count / total)).backward()  # type: ignore[no-untyped-call]
-            self.optimizer.collect()
-            for name, value in values.items():
-                scalars[name] = scalars.get(name, 0.0) + value * count / total
-        scalars = self.group.total_scalars(scalars)
-        self.group.sum_gradients(self.optimizer.trained())
-        norm = self.optimizer.clip_gradients()
+        total = self.group.total(sum(count for _, count in own))
         share = scheduled_share(step, steps, self.config)
-        applied = math.isfinite(norm) and all(map(math.isfinite, scalars.values()))
+        scalars: dict[str, float] = {}
+        norm, applied = 0.0, False
+        if total > 0:
+            self.group.vary(self.config.seed, step)
+            scalars = self._accumulate(own, total)
+            norm = self.optimizer.clip_gradients()
+            applied = math.isfinite(norm) and all(map(math.isfinite, scalars.values()))
         if applied:
             self.optimizer.step(share)
         self.optimizer.discard()
-        overflowed = not applied and self.optimizer.can_scale_down()
+        overflowed = total > 0 and not applied and self.optimizer.can_scale_down()
         if self.optimizer.scaler is not None:
             scalars["loss_scale"] = self.optimizer.scaler.get_scale()
         return Update(
@@ -111,6 +107,7 @@ class Updater:
             batches[-1].position,
             sum(int((batch.labels != IGNORED).sum()) for batch in batches),
             waited,
+            total,
             overflowed,
         )
 
@@ -124,3 +121,17 @@ class Updater:
         if len(part.tokens):
             return part, self.objective.weight(part)
         return batch.share(size - 1, size, together), 0.0  # the last part is never empty
+
+    def _accumulate(self, parts: Sequence[tuple[Batch, float]], total: float) -> dict[str, float]:
+        """Sum up the gradients of weighted micro-batches; returns the means of their scalars. `total` is all weight."""
+        scalars: dict[str, float] = {}
+        self.working.train()
+        for part, count in parts:
+            loss, values = self.objective.loss(self.working, part.to(self.device))
+            self.optimizer.scaled(loss * (count / total)).backward()  # type: ignore[no-untyped-call]
+            self.optimizer.collect()
+            for name, value in values.items():
+                scalars[name] = scalars.get(name, 0.0) + value * count / total
+        scalars = self.group.total_scalars(scalars)
+        self.group.sum_gradients(self.optimizer.trained())
+        return scalars

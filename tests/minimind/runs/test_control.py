@@ -26,6 +26,15 @@ def test_wishes_are_numbered_and_kept(run_directory: Path) -> None:
     assert (run_directory / "control.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_to_go_on_is_counted_where_nobody_asked_for_a_pause(run_directory: Path) -> None:
+    """It is meant for a run that paused by itself; to end a pause it need not be counted."""
+    request(run_directory, want="pause")
+    request(run_directory, want="run")
+    assert read_control(run_directory).go_on == 0
+    request(run_directory, want="run")
+    assert read_control(run_directory) == Control(3, "run", go_on=1)
+
+
 def test_a_stop_is_not_taken_back(run_directory: Path) -> None:
     request(run_directory, want="stop")
     for want in ("run", "pause"):

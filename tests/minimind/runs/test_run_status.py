@@ -176,6 +176,19 @@ def test_a_held_lock_is_life_whatever_the_files_say(run_directory: Path) -> None
     assert not status_of(run_directory).live
 
 
+@pytest.mark.parametrize(("reason", "said"), [("disk-full", "no room"), ("save-failed", "cannot be saved")])
+def test_a_run_that_cannot_save_is_paused_and_says_why(run_directory: Path, reason: str, said: str) -> None:
+    living(run_directory, shim=True, trainer=True)
+    with held(run_directory), Recorder(run_directory) as recorder:
+        recorder.record(Mark("paused", 3, {"reason": reason}))
+        status = status_of(run_directory)
+        assert status.state == "paused"
+        assert said in status.reason.en
+        assert "检查点" in status.reason.zh
+        recorder.record(Mark("resumed", 3))
+        assert status_of(run_directory).state == "running"
+
+
 @pytest.mark.parametrize(
     ("shim", "trainer", "state", "supervised", "said"),
     [

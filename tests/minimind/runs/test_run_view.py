@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -98,7 +99,8 @@ def test_curves_and_latest_values_follow(run_directory: Path) -> None:
     view.close()
 
 
-def test_a_restart_takes_back_what_was_not_saved(run_directory: Path) -> None:
+@pytest.mark.parametrize("what", ["started", "rolled-back"])
+def test_going_back_takes_back_what_was_not_saved(what: Literal["started", "rolled-back"], run_directory: Path) -> None:
     view = RunView(run_directory)
     record(run_directory, Mark("started", 0))
     record(run_directory, *(Scalars(step, {"loss": step}) for step in range(1, 8)))
@@ -106,7 +108,7 @@ def test_a_restart_takes_back_what_was_not_saved(run_directory: Path) -> None:
     record(run_directory, Sample(2, "p", "early"), Sample(6, "p", "late"), Alert("info", "a", HELLO, 6))
     view.refresh()
     assert view.generation == 0
-    record(run_directory, Mark("started", 4))
+    record(run_directory, Mark(what, 4))
     view.refresh()
     assert view.series["loss"].x == [1, 2, 3, 4]
     assert view.latest == {"loss": 4, "norm": 3.0}

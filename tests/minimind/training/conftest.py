@@ -17,7 +17,7 @@ from minimind.training import checkpoint, loop
 from minimind.training.job import Job
 from minimind.training.loop import Trainer
 from minimind.training.prepare import build_job, tokenizer_files
-from tests.minimind.training.listening import Listener, MakeTrainer
+from tests.minimind.training.listening import TRAINED, Listener, MakeTrainer
 
 TINY = ModelConfig(
     hidden_size=32,
@@ -63,13 +63,14 @@ def trained_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_job(token_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
+def make_job(token_cache: Path, trained_tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
     """Build a job with the tiny model and `SETTINGS`, changed by the arguments."""
     monkeypatch.setitem(MODEL_PRESETS, "tiny", TINY)
     monkeypatch.setitem(PRESET_TOKENIZERS, "tiny", "nano-2048")
     monkeypatch.setattr(loop, "SAMPLE_TOKENS", 3)
 
     def make(start: Path | None = None, **settings: Any) -> Job:
+        settings |= {name: str(trained_tiny) for name, value in settings.items() if value == TRAINED}
         return build_job(TrainConfig.from_dict(SETTINGS | settings), cache=token_cache, start=start)[0]
 
     return make

@@ -34,8 +34,7 @@ from minimind.training.kernels.modules import (
 )
 from minimind.training.loss import next_token_loss, summed_cross_entropy
 from minimind.training.update import Updater
-from tests.minimind.training.listening import MakeTrainer
-from tests.minimind.training.test_loop import assert_same, stop_after, weights
+from tests.minimind.training.listening import MakeTrainer, assert_same, stop_after, weights
 
 try:
     load_kernels(torch.float32)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from minimind.data.packing import Batch
-from minimind.events import Alert, Mark, Note, Sample
+from minimind.events import Alert, Mark, Sample
 from minimind.model.files import load_model
 from minimind.training import checkpoint, loop
 from minimind.training.control import Control
@@ -23,34 +23,8 @@ from minimind.training.loop import Trainer
 from minimind.training.objective import find_objective
 from minimind.training.state import restore
 from minimind.training.update import Updater
-from tests.minimind.training.listening import Listener, MakeTrainer
+from tests.minimind.training.listening import METHODS, Listener, MakeTrainer, assert_same, stop_after, weights
 
-
-def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    optimizer = trainer.updater.optimizer
-    named = dict(optimizer.model.named_parameters()) | optimizer.state_tensors()
-    return {name: tensor.detach().clone() for name, tensor in named.items()}
-
-
-def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name, tensor in first.items():
-        assert torch.equal(tensor, second[name]), name
-
-
-def stop_after(step: int) -> Callable[[int], Control]:
-    return lambda now: Control(want="stop" if now >= step else "run")
-
-
-METHODS: dict[str, dict[str, Any]] = {
-    "pretrain": {"objective": "pretrain"},
-    "sft": {"objective": "sft"},
-    "sft-lora": {"objective": "sft", "model": "TRAINED", "tune": "lora", "learning_rate": 0.05},
-    "dpo": {"objective": "dpo", "sequence_length": 128, "learning_rate": 1e-3},
-    "dpo-lora": {"objective": "dpo", "model": "TRAINED", "tune": "lora", "sequence_length": 128},
-    "distillation": {"objective": "distillation", "teacher": "TRAINED"},
-}
-"""Settings of each method without sampling; TRAINED is the path of a model."""
 WAYS: dict[str, dict[str, Any]] = {
     "float32": {"dtype": "float32"},
     "bfloat16": {"dtype": "bfloat16"},
@@ -67,12 +41,10 @@ WAYS: dict[str, dict[str, Any]] = {
     ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
-    method: str, way: str, make_trainer: MakeTrainer, trained_tiny: Path, tmp_path: Path
+    method: str, way: str, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     """With dropout, accumulation, clipping and a schedule: weights, optimiser, losses and position to the last bit."""
-    settings: dict[str, Any] = {"accumulation_steps": 2, **WAYS[way]}
-    for name, value in METHODS[method].items():
-        settings[name] = str(trained_tiny) if value == "TRAINED" else value
+    settings: dict[str, Any] = {"accumulation_steps": 2, **WAYS[way], **METHODS[method]}
     straight, heard = make_trainer(tmp_path / "straight", **settings)
     assert straight.run().outcome == "finished"
 
@@ -192,12 +164,12 @@ def test_pause_resume_save_and_learning_rate(make_trainer: MakeTrainer, tmp_path
     assert listener.marks("paused") == [4]
     assert listener.marks("resumed") == [4]
     assert listener.marks("control") == [6]
-    assert listener.marks("saved") == [4, 12]
-    assert checkpoint.steps(tmp_path) == [4, 12]
+    assert listener.marks("saved") == [0, 4, 12]
+    assert checkpoint.steps(tmp_path) == [0, 4, 12]
     rates = listener.series("learning_rate")
     assert rates[6] > 1e-3
     assert max(rates[step] for step in range(7, 13)) <= 1e-4
-    assert listener.synced == 2
+    assert listener.synced == 3
 
 
 def test_a_changed_learning_rate_is_still_there_after_a_resume(make_trainer: MakeTrainer, tmp_path: Path) -> None:
@@ -214,7 +186,7 @@ def test_stop_saves_where_it_is(make_trainer: MakeTrainer, tmp_path: Path) -> No
     listener.wish = lambda step: (trainer.stop() if step == 3 else None) or Control()
     verdict = trainer.run()
     assert (verdict.outcome, verdict.step) == ("stopped", 3)
-    assert checkpoint.steps(tmp_path) == [3]
+    assert checkpoint.steps(tmp_path) == [0, 3]
     assert listener.events[-1] == Mark("ended", 3, {"outcome": "stopped"})
     started = next(event for event in listener.events if isinstance(event, Mark))
     assert started.what == "started"
@@ -235,95 +207,6 @@ def test_checkpoints_open_as_models_and_the_best_one_is_kept(make_trainer: MakeT
     assert metadata["step"] == 12
     assert metadata["validation_loss"] == trainer.state.validation_loss
     assert model.config == trainer.job.model.config
-
-
-def poison(trainer: Trainer, steps: set[int]) -> None:
-    """Let the loss of these steps be NaN."""
-    objective, seen = trainer.updater.objective, [0]
-
-    class Poisoned(type(objective)):  # type: ignore[misc]
-        def loss(self, model: Any, batch: Batch) -> Any:
-            loss, scalars = super().loss(model, batch)
-            if torch.is_grad_enabled():
-                seen[0] += 1
-                if seen[0] in steps:
-                    return loss * math.nan, {"loss": math.nan}
-            return loss, scalars
-
-    trainer.updater.objective = Poisoned()
-
-
-def test_one_update_that_is_no_number_is_left_out(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    trainer, listener = make_trainer(tmp_path)
-    poison(trainer, {4, 5, 9})
-    assert trainer.run().outcome == "finished"
-    alerts = [event for event in listener.events if isinstance(event, Alert)]
-    assert [(alert.code, alert.level, alert.step) for alert in alerts] == [
-        ("not-finite", "warning", step) for step in (4, 5, 9)
-    ]
-    assert trainer.updater.optimizer.finite()
-    assert math.isnan(listener.series("loss")[4])
-
-
-def test_three_in_a_row_end_the_run_and_keep_the_last_good_checkpoint(
-    make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
-    trainer, listener = make_trainer(tmp_path)
-    poison(trainer, {7, 8, 9})
-    verdict = trainer.run()
-    assert (verdict.outcome, verdict.step) == ("failed", 9)
-    assert "step 9" in verdict.text.en
-    assert "learning_rate" in verdict.text.zh
-    assert checkpoint.steps(tmp_path) == [5]
-    assert isinstance(listener.events[-2], Alert)
-    assert listener.events[-2].level == "error"
-
-
-def test_weights_that_are_no_numbers_are_never_saved(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    trainer, _ = make_trainer(tmp_path)
-    original = trainer.updater.optimizer.step
-
-    def step(share: float) -> None:
-        original(share)
-        if trainer.state.step == 9:
-            with torch.no_grad():
-                trainer.job.model.model.norm.weight.fill_(math.inf)
-
-    trainer.updater.optimizer.step = step  # type: ignore[method-assign]
-    verdict = trainer.run()
-    assert verdict.outcome == "failed"
-    assert checkpoint.steps(tmp_path) == [5]
-
-
-def test_a_full_disk_loses_nothing_and_does_not_stop_the_training(
-    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer, listener = make_trainer(tmp_path, save_every=2)
-    real = checkpoint._demand_room
-
-    def demand(root: Path, need: int) -> None:
-        real(root, need if trainer.state.step < 4 or trainer.state.step > 10 else 1 << 60)
-
-    monkeypatch.setattr(checkpoint, "_demand_room", demand)
-    assert trainer.run().outcome == "finished"
-    alerts = [event for event in listener.events if isinstance(event, Alert)]
-    assert [(alert.code, alert.step) for alert in alerts] == [("disk-full", step) for step in (4, 6, 8, 10)]
-    assert "no room" in alerts[0].text.en
-    assert listener.marks("saved") == [2, 12]
-
-
-def test_a_disk_that_stays_full_ends_in_a_clear_failure(
-    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer, listener = make_trainer(tmp_path, steps=2)
-    monkeypatch.setattr(loop, "PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(loop.time, "sleep", lambda _seconds: None)
-    monkeypatch.setattr(checkpoint, "_demand_room", lambda root, need: (_ for _ in ()).throw(OSError(28, "full")))
-    verdict = trainer.run()
-    assert verdict.outcome == "failed"
-    assert "full" in verdict.text.en
-    told = [event.kind for event in listener.events if isinstance(event, (Alert, Note))]
-    assert told == ["alert", "note"], "said once, however often it is tried"
 
 
 def test_other_surroundings_are_said(make_trainer: MakeTrainer, tmp_path: Path) -> None:

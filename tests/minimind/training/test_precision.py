@@ -24,8 +24,7 @@ from minimind.training.gradient_checkpointing import install_gradient_checkpoint
 from minimind.training.job import Job
 from minimind.training.optim import Optimizer
 from minimind.training.update import Updater
-from tests.minimind.training.listening import MakeTrainer
-from tests.minimind.training.test_loop import stop_after
+from tests.minimind.training.listening import MakeTrainer, stop_after
 from tests.minimind.training.test_optim import CONFIG
 
 
@@ -233,4 +232,4 @@ def test_training_ends_early_where_nothing_gets_better(make_trainer: MakeTrainer
     assert "ended early after step 6" in verdict.text.en
     assert "4.000, that of step 2" in verdict.text.en
     assert "提前结束" in verdict.text.zh
-    assert checkpoint.steps(tmp_path) == [2, 5, 6]
+    assert checkpoint.steps(tmp_path) == [0, 2, 5, 6]
