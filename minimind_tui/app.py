@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 from rich.text import Text as RichText
+from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette, Provider
@@ -36,6 +37,7 @@ from minimind_tui.typography import install as install_typography
 
 if TYPE_CHECKING:
     from lessons.lesson import LearningPath
+    from minimind_tui.run_news import News, RunNews
 
 _SCREENS = {
     "learn": "home:HomeScreen",
@@ -59,6 +61,7 @@ _SCREENS = {
 """Where each screen's class is; imported when first shown."""
 
 _WATCHDOG_SECONDS = 5.0
+_NEWS_SECONDS = 5.0
 _NOTICE_SECONDS = 4.0
 _WARNING_SECONDS = 8.0
 _CELLS_READ = 15.0
@@ -137,6 +140,7 @@ class MiniMindApp(App[None]):
         self._chat_path: str | None = None
         self._target = tuple(target)
         self._last_net = NoControls()
+        self._news: RunNews | None = None
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = "minimind-ansi" if self.no_colors else self.settings.theme
@@ -161,11 +165,28 @@ class MiniMindApp(App[None]):
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, partial(self.exit, None, 128 + number))
             self.set_interval(_WATCHDOG_SECONDS, self._leave_without_terminal)
+            self.set_interval(_NEWS_SECONDS, self.look_for_news)
             self.app_resume_signal.subscribe(self, self._paint_again)
         if not gc.isenabled():
             self.call_after_refresh(settle)
         if self._target:
             self.call_after_refresh(self._open_target)
+
+    @work(group="news", exclusive=True)
+    async def look_for_news(self) -> None:
+        """Tell of alerts and ends of runs, whatever is on the screen; a bell rings unless it is switched off."""
+        news = await asyncio.to_thread(self._poll_news)
+        for item in news:
+            self.tell(item.text, severity=item.level)
+        if news and self.settings.bell:
+            self.bell()
+
+    def _poll_news(self) -> list[News]:
+        from minimind_tui.run_news import RunNews
+
+        if self._news is None:
+            self._news = RunNews()
+        return self._news.poll()
 
     def _paint_again(self, _app: App[None]) -> None:
         """After ctrl+z and fg the terminal is empty, which Textual does not notice."""

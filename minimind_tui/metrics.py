@@ -24,6 +24,8 @@ class Group:
     id: str
     title: Text
     takes: Callable[[str, frozenset[str]], bool]
+    scale: float = 1.0
+    """What values are multiplied by before they are drawn."""
 
 
 def _any_of(*wanted: str) -> Callable[[str, frozenset[str]], bool]:
@@ -57,7 +59,7 @@ _SORTED = (
     Group("rate", Text("Learning rate", "学习率"), lambda name, _: "learning_rate" in name),
     Group("speed", Text("Tokens/s", "词元/秒"), lambda name, _: name.endswith("per_second")),
     Group("seconds", Text("Seconds", "秒"), _any_of("seconds", "wait", "time")),
-    Group("memory", Text("Memory", "内存"), _any_of("memory", "bytes")),
+    Group("memory", Text("Memory, GB", "内存，GB"), _any_of("memory", "bytes"), 1e-9),
     Group("scale", Text("Loss scale", "损失缩放"), _any_of("scale", "scaler")),
     Group("other", Text("Other figures", "其他数据"), lambda *_: True),
 )

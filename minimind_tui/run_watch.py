@@ -15,6 +15,7 @@ from pathlib import Path
 from minimind.config import TrainConfig
 from minimind.events import Alert, Band, Level, Mark, Note, Progress, Sample, Scalars, Table
 from minimind.training.diagnose import Finding, diagnose
+from minimind.training.prediction import Outcome, outcomes
 from minimind.training.run_files import EVENTS
 from minimind.training.runs import CheckpointFile, RunStatus, RunView, TimedEvent
 
@@ -51,6 +52,8 @@ class RunSnapshot:
     log: tuple[str, ...]
     findings: tuple[Finding, ...] | None
     """What the rules say; None until the whole file is taken in."""
+    outcomes: tuple[Outcome, ...]
+    """What was predicted and what came of it, once the run is finished."""
     loading: float | None
     """Share of the file taken in so far, or None once it is all there."""
 
@@ -103,8 +106,9 @@ class RunWatch:
             self._next_drawing = time.monotonic() + _GLIMPSE_SECONDS
             self._generation = view.generation
         self._loaded = self._loaded or not view.behind
+        status = view.status()
         return RunSnapshot(
-            status=view.status(),
+            status=status,
             step=view.step,
             elapsed=view.elapsed,
             progress=view.progress,
@@ -121,6 +125,7 @@ class RunWatch:
             checkpoints=tuple(view.checkpoints()),
             log=view.log_tail(_LOG_LINES),
             findings=self._diagnose(),
+            outcomes=tuple(outcomes(view)) if status.state == "finished" else (),
             loading=loading,
         )
 

@@ -21,6 +21,7 @@ _ALLOWED: dict[str, tuple[object, ...]] = {
     "theme": THEMES,
     "color": COLOR_DEPTHS,
     "ascii_only": (False, True),
+    "bell": (False, True),
 }
 
 
@@ -32,6 +33,7 @@ class Settings:
     theme: Theme = "minimind-dark"
     color: ColorDepth = "auto"
     ascii_only: bool = False
+    bell: bool = True
 
     @classmethod
     def load(cls) -> Settings:

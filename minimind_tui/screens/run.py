@@ -18,6 +18,7 @@ from textual.css.query import NoMatches
 from minimind.errors import UserError
 from minimind.figures import number, rough_duration, size
 from minimind.safe_text import clean_line
+from minimind.training.machine import MachineWatch
 from minimind_tui import supervisor
 from minimind_tui.metrics import main_group
 from minimind_tui.run_watch import RunSnapshot, RunWatch
@@ -27,6 +28,7 @@ from minimind_tui.widgets.findings_pane import FindingsPane
 from minimind_tui.widgets.line import Line
 from minimind_tui.widgets.list_table import Column, ListTable, TableRow
 from minimind_tui.widgets.loss_chart import LossChart
+from minimind_tui.widgets.machine_pane import MachinePane
 from minimind_tui.widgets.metric_charts import MetricCharts
 from minimind_tui.widgets.pane_bar import PaneBar
 from minimind_tui.widgets.run_facts import RunFacts
@@ -37,10 +39,11 @@ from minimind_tui.widgets.tables_pane import TablesPane
 
 POLL_SECONDS = 0.5
 REMOTE_POLL_SECONDS = 1.0
+MACHINE_SECONDS = 2.0
 WIDE, TALL = 120, 40
 """From this size on all panes are shown at once."""
 
-PANES = ("loss", "samples", "metrics", "tables", "findings", "checkpoints", "log")
+PANES = ("loss", "samples", "metrics", "tables", "findings", "machine", "checkpoints", "log")
 CHECKPOINT_COLUMNS = (
     Column("run.column.step", 10, right=True),
     Column("run.column.held_out", 10, right=True),
@@ -111,6 +114,7 @@ class RunScreen(RunActions):
                 yield SamplesPane(dialogue=self._watch.config.objective != "pretrain", id="samples", classes="pane")
                 yield TablesPane(id="tables", classes="pane -absent")
                 yield FindingsPane(id="findings", classes="pane")
+                yield MachinePane(id="machine", classes="pane")
                 with Container(id="checkpoints", classes="pane"):
                     yield ListTable(CHECKPOINT_COLUMNS, id="checkpoint-table")
                     yield Line(id="checkpoints-none")
@@ -134,10 +138,12 @@ class RunScreen(RunActions):
     def on_screen_resume(self, _event: events.ScreenResume) -> None:
         """Follow the run again."""
         self._follow()
+        self._follow_machine()
 
     def on_screen_suspend(self) -> None:
         """Nobody looks: stop reading. The run goes on."""
-        self.workers.cancel_group(self, "follow")
+        for group in ("follow", "machine"):
+            self.workers.cancel_group(self, group)
 
     async def on_unmount(self) -> None:
         """Let go of the files. The run goes on."""
@@ -162,6 +168,18 @@ class RunScreen(RunActions):
             with suppress(NoMatches):  # a screen that is being taken down has lost parts of itself
                 self._show(snapshot)
             await asyncio.sleep(0.01 if snapshot.loading is not None else pause)
+
+    @work(group="machine", exclusive=True)
+    async def _follow_machine(self) -> None:
+        """Look at the machine while its pane is to be seen."""
+        watch = await asyncio.to_thread(MachineWatch)
+        directory = self._watch.directory
+        while not self._gone:
+            with suppress(NoMatches):
+                pane = self.query_one(MachinePane)
+                if pane.size.height:
+                    pane.set(*await asyncio.to_thread(lambda: (watch.now(), watch.of_run(directory))))
+            await asyncio.sleep(MACHINE_SECONDS)
 
     def _show(self, snapshot: RunSnapshot) -> None:
         self._snapshot = snapshot

@@ -27,7 +27,7 @@ class SettingsScreen(MiniMindScreen):
 
     TITLE_KEY = "settings.title"
     DEFAULT_CSS = """
-    SettingsScreen ListTable { height: 7; margin: 1 1 0 1; }
+    SettingsScreen ListTable { height: 8; margin: 1 1 0 1; }
     SettingsScreen #about { height: auto; margin: 1 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -52,6 +52,7 @@ class SettingsScreen(MiniMindScreen):
             "theme": self.t(f"settings.theme.{settings.theme}"),
             "ascii_only": self.t("settings.on" if self.app.ascii_only else "settings.off"),
             "color": self.t(f"settings.color.{settings.color}"),
+            "bell": self.t("settings.on" if settings.bell else "settings.off"),
         }
         rows = [TableRow(name, (self.t(f"settings.name.{name}"), f"‹ {value} ›")) for name, value in values.items()]
         self.query_one(ListTable).set_rows(rows)
@@ -71,6 +72,7 @@ class SettingsScreen(MiniMindScreen):
             "theme": self._change_theme,
             "ascii_only": self._change_ascii,
             "color": self._change_color,
+            "bell": self._change_bell,
         }
         current = self.query_one(ListTable).current
         if current is not None:
@@ -85,6 +87,10 @@ class SettingsScreen(MiniMindScreen):
 
     def _change_ascii(self, _step: int) -> None:
         self.app.ascii_only = not self.app.ascii_only
+
+    def _change_bell(self, _step: int) -> None:
+        self.app.settings.bell = not self.app.settings.bell
+        self.app.settings.save()
 
     def _change_color(self, step: int) -> None:
         self.app.settings.color = _neighbour(COLOR_DEPTHS, self.app.settings.color, step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -81,11 +81,11 @@ class MetricCharts(Speaker, Widget):
             for series, (xs, ys) in curves.items():
                 chart_or_none = self._chart_of(series)
                 if chart_or_none is not None:
-                    chart_or_none.set_series(series, xs, ys, label=name_of(series))
+                    chart_or_none.set_series(series, xs, _scaled(series, ys), label=name_of(series))
         for series, x, y in points:
             chart_or_none = self._chart_of(series)
             if chart_or_none is not None:
-                chart_or_none.append(series, x, y, label=name_of(series))
+                chart_or_none.append(series, x, _scaled(series, (y,))[0], label=name_of(series))
         if self.groups != before:
             self._arrange()
 
@@ -152,3 +152,9 @@ class MetricCharts(Speaker, Widget):
         focused = next((name for name, chart in self._charts.items() if chart.has_focus), None)
         self._alone = None if self._alone is not None else focused
         self._arrange()
+
+
+def _scaled(series: str, values: Sequence[float]) -> Sequence[float]:
+    """The values of `series` in the unit of its chart."""
+    scale = GROUPS[group_of(series)].scale
+    return values if scale == 1.0 else [value * scale for value in values]

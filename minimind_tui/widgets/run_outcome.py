@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from minimind.figures import duration, number, percent
+from minimind.figures import duration, number, percent, quantity, size
 from minimind.safe_text import clean_line
+from minimind.training.prediction import Outcome
 from minimind.training.run_status import BEGIN_AGAIN, RESUME, START_ANEW
 from minimind_tui.run_watch import RunSnapshot
 from minimind_tui.speech import Speaker
@@ -74,9 +75,28 @@ class RunOutcome(Speaker, Line):
     def _finished(self, snapshot: RunSnapshot) -> list[str]:
         time_taken = duration(snapshot.elapsed, self.language)
         lines = [self.t("run.finished", steps=snapshot.step, time=time_taken, best=number(self._best))]
+        if snapshot.outcomes:
+            lines.append(self.t("run.predicted") + " · ".join(map(self._compared, snapshot.outcomes)))
         if snapshot.checkpoints:
             lines.append(self.t("run.next_fine_tune" if self._can_fine_tune else "run.next_chat"))
         return lines
+
+    def _compared(self, outcome: Outcome) -> str:
+        """A figure as predicted and as it came."""
+        before, after = (self._figure(value, outcome.unit) for value in (outcome.predicted, outcome.actual))
+        arrow = "->" if self.ascii_only else "→"
+        return f"{self.say(outcome.name)} {before} {arrow} {after}"
+
+    def _figure(self, value: float, unit: str) -> str:
+        match unit:
+            case "s":
+                return duration(value, self.language)
+            case "bytes":
+                return size(value)
+            case "tokens/s":
+                return f"{quantity(value)}/s"
+            case _:
+                return f"{value:.2f} {clean_line(unit, 8)}"
 
     def _ended(self, snapshot: RunSnapshot) -> list[str]:
         status = snapshot.status

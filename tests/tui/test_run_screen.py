@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from minimind.config import TrainConfig
 from minimind.errors import UserError
 from minimind.events import Alert, Band, Language, Level, Mark, Sample, Scalars, Table, Text
+from minimind.training.machine import Gpu, Machine
 from minimind.training.rules.finding import Finding
 from minimind.training.runs import Recorder, read_control
 from minimind_tui import supervisor
@@ -59,6 +61,8 @@ async def test_tab_goes_through_the_panes_where_there_is_no_room_for_all() -> No
             await until_shown(pilot, "Gradient norm", "Tokens/s")
             await pilot.press("tab")
             await until_shown(pilot, "Nothing stands out in the 60 steps")
+            await pilot.press("tab")
+            await until_shown(pilot, "This run: ", " of memory", "CPU")
             await pilot.press("tab")
             text = await until_shown(pilot, "Held-out", "1.0 MB")
             assert "1.320" in text
@@ -401,3 +405,26 @@ async def test_the_rules_are_asked_of_what_was_really_recorded() -> None:
         await until_shown(pilot, "Findings 1")
         await pilot.press("g")
         await until_shown(pilot, "900 tokens a second since step 149", "⏎ lesson: pretraining")
+
+
+async def test_what_was_predicted_stands_beside_what_it_took() -> None:
+    directory = make_run(steps=60, verdict={"outcome": "finished", "actual": {"seconds": 130.0, "disk_bytes": 5e6}})
+    asked = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+    asked["prediction"] = {"seconds": 120.0, "disk_bytes": 4e6, "price_per_hour": 36.0, "currency": "CNY"}
+    (directory / "run.json").write_text(json.dumps(asked), encoding="utf-8")
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "Predicted → actual: time 2 min 00 s → 2 min 10 s", "cost 1.20 CNY → 1.30")
+
+
+async def test_gpus_are_shown_with_all_they_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu(0, "H100", 0.97, 40 * 10**9, 80 * 10**9, 64.0, 310.0, 700.0)
+    shy = Gpu(1, "H100", None, None, None, None, None, None)
+    machine = Machine(0.5, 16, 8 * 10**9, 10**11, (gpu, shy), None)
+    monkeypatch.setattr("minimind_tui.screens.run.MachineWatch.now", lambda _: machine)
+    directory = make_run(steps=10)
+    app = MiniMindApp(language="zh")
+    async with app.run_test(size=(160, 50)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "GPU 0", "97 %", "64 °C", "310/700 W", "40.0 GB，共 80.0 GB", "GPU 1", "没有进程")
