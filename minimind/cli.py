@@ -20,6 +20,7 @@ from minimind.safe_text import clean_line
 COMMANDS = (
     "train",
     "recipe",
+    "ablate",
     "runs",
     "estimate",
     "settings",

@@ -136,6 +136,11 @@ def shipped_tokenizer(name: str) -> Path:
     return _PACKAGE / "data" / "tokenizers" / name
 
 
+def ablations() -> Path:
+    """What paired comparisons found, one JSON-lines file each."""
+    return home() / "ablations"
+
+
 def recipes() -> Path:
     """Recipes that were begun, one directory each."""
     return home() / "recipes"
