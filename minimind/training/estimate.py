@@ -109,7 +109,7 @@ def probe(job: Job, seconds: float = PROBE_SECONDS) -> Probe:
         batches = objective.validation(job.data.validation, config.replace(evaluation_tokens=64))
         began = time.monotonic()
         objective.evaluate(updater.working, [batch.to(job.precision.device) for batch in batches])
-        tokens_seen = max(sum(map(objective.weight, batches)), 1)
+        tokens_seen = max(sum(map(objective.evaluated, batches)), 1)
         evaluation = (time.monotonic() - began) * config.evaluation_tokens / tokens_seen
         began = time.monotonic()
         list(

@@ -121,9 +121,13 @@ class Objective(ABC):
     def respond(self, engine: Engine, prompt: str, config: SampleConfig) -> Iterator[Token]:
         """What the model makes of one of the `prompts`."""
 
+    def evaluated(self, batch: Batch) -> float:
+        """What a held-out batch counts towards ``evaluation_tokens``."""
+        return self.weight(batch)
+
     def validation(self, data: TokenDataset, config: TrainConfig) -> Sequence[Batch]:
         """What `evaluate` measures on, the same throughout a run."""
-        return first_tokens(self.batches(data, config, epochs=1), config.evaluation_tokens, self.weight)
+        return first_tokens(self.batches(data, config, epochs=1), config.evaluation_tokens, self.evaluated)
 
     def evaluate(self, model: MiniMind, batches: Sequence[Batch]) -> dict[str, float]:
         """How good the model is on data it is not trained on; ``validation_loss``, lower is better, is among it."""

@@ -76,6 +76,10 @@ class PreferenceOptimization(FineTune):
         """How many pairs there are."""
         return float((batch.documents[0::2].amax(1) + 1).sum())
 
+    def evaluated(self, batch: Batch) -> float:
+        """The tokens of its answers."""
+        return super().weight(batch)
+
     def loss(self, model: MiniMind, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The mean over the pairs, with their mean rewards, margin, and the share in which the better answer leads."""
         rewards = self._rewards(model, batch)
