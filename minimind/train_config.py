@@ -327,6 +327,10 @@ class TrainConfig(
         """Whether the setting so declared means anything with this objective and this tuning."""
         return not about.methods or not {self.objective, self.tune}.isdisjoint(about.methods)
 
+    def applying(self) -> dict[str, Any]:
+        """The settings that mean anything here, in declaration order."""
+        return {item.name: getattr(self, item.name) for item in self.declared() if self.applies(item.about)}
+
     def __post_init__(self) -> None:
         self._check(
             (

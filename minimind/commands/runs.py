@@ -188,7 +188,7 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
         ]
     lines.append("")
     lines.append(
-        in_columns([name, setting_text(value)] for name, value in view.config.to_dict().items() if value is not None)
+        in_columns([name, setting_text(value)] for name, value in view.config.applying().items() if value is not None)
     )
     lines += outcome_lines(outcomes(view), output)
     if checkpoints:

@@ -118,7 +118,8 @@ def _machines(arguments: argparse.Namespace) -> launch.Machines:
 
 
 def _made(arguments: argparse.Namespace) -> Path:
-    """Make the run that is asked for."""
+    """Make the run that is asked for. The method may stand in the file of settings instead of on the command line."""
+    arguments.objective = arguments.objective or given_settings(arguments).get("objective")
     if arguments.objective is None:
         methods = " | ".join(OBJECTIVES)
         raise UserError(

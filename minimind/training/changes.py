@@ -36,7 +36,7 @@ FREE = frozenset(
     }
 )
 """Settings that do not decide what is learned (beyond the last digits, about which a run warns)."""
-FIXED = frozenset({"objective", "model", "tokenizer"})
+FIXED = frozenset({"objective", "model", "tokenizer", "tune", "lora_rank", "lora_alpha", "lora_targets"})
 """Settings that a checkpoint cannot go on without."""
 _SHOWN = 60
 

@@ -14,9 +14,10 @@ from minimind.data.packing import Batch
 from minimind.data.shards import DataKind
 from minimind.events import Event, Note, Text
 from minimind.model.transformer import MiniMind
+from minimind.training.distance import summed_distances
 from minimind.training.evaluate import evaluating
 from minimind.training.frozen import Reference
-from minimind.training.loss import balanced, token_log_probabilities
+from minimind.training.loss import balanced, packed_hidden, token_log_probabilities
 from minimind.training.objective import Setting
 from minimind.training.objectives.sft import FineTune
 
@@ -90,12 +91,28 @@ class PreferenceOptimization(FineTune):
 
     @torch.no_grad()
     def evaluate(self, model: MiniMind, batches: Sequence[Batch]) -> dict[str, float]:
-        """The loss on held-out pairs, how often the chosen answer leads there, and by how much."""
+        """The loss on held-out pairs, how often the chosen answer leads there, and by how much.
+
+        ``validation_kl`` is KL(π ‖ πref) in nats a token, over all tokens that could follow and not only those that do:
+        how far the model has moved on these answers.
+        """
         with evaluating(model):
             found = [self._rewards(model, batch) for batch in batches]
+            moved = sum(self._divergence(model, batch) for batch in batches)
         rewards = Rewards(*(torch.cat(side) for side in zip(*found, strict=True)))
         means = rewards.means()
-        return {f"validation_{name}": means[name] for name in ("loss", "accuracy", "margin")}
+        figures = {f"validation_{name}": means[name] for name in ("loss", "accuracy", "margin")}
+        return figures | {"validation_kl": moved / max(sum(map(self.evaluated, batches)), 1.0)}
+
+    def _divergence(self, model: MiniMind, batch: Batch) -> float:
+        """KL(π ‖ πref), summed over the tokens of the answers."""
+        with self._reference.of(model) as reference:
+            usual, layer = (
+                packed_hidden(reference, batch),
+                reference.lm_head.weight,
+            )  # [rows, time, hidden], [v, hidden]
+        hidden = (usual, packed_hidden(model, batch))  # 2 × [rows, time, hidden]
+        return float(summed_distances(hidden, (layer, model.lm_head.weight), batch.labels, 0.0, 1.0).divergence)
 
     def _rewards(self, model: MiniMind, batch: Batch) -> Rewards:
         with self._reference.of(model) as reference:

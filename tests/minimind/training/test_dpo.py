@@ -14,6 +14,7 @@ from torch import Tensor
 from minimind.data.packing import IGNORED, Batch
 from minimind.events import Note
 from minimind.model.transformer import MiniMind
+from minimind.training.attention import document_mask
 from minimind.training.job import Job
 from minimind.training.objectives.dpo import LN_2, PreferenceOptimization, answer_log_probabilities
 from minimind.training.update import Updater
@@ -117,6 +118,17 @@ def test_it_learns_to_prefer_on_pairs_it_never_saw(make_trainer: MakeTrainer, tm
     assert listener.series("validation_accuracy") == {0: 0.5, 12: 1.0}
     assert listener.series("validation_margin")[12] > 0.5
     assert listener.series("validation_loss")[12] < 0.6
+    assert listener.series("validation_kl")[0] == pytest.approx(0.0, abs=1e-6)
+
+    objective, model = trainer.updater.objective, trainer.job.model.eval()
+    assert isinstance(objective, PreferenceOptimization)
+    batch = next(objective.batches(trainer.job.data.validation, trainer.job.config, epochs=1))
+    mask, counted = document_mask(batch.documents), batch.labels != IGNORED
+    with torch.no_grad(), objective._reference.of(model) as reference:
+        now, then = (some(batch.tokens, positions=batch.positions, mask=mask)[counted] for some in (model, reference))
+    expected = F.kl_div(then.log_softmax(-1), now.softmax(-1), reduction="batchmean")
+    assert objective.evaluate(model, [batch])["validation_kl"] == pytest.approx(float(expected), rel=1e-3)
+    assert float(expected) > 0.001
 
 
 def test_a_row_without_a_second_document_adds_nothing(make_job: Callable[..., Job]) -> None:
