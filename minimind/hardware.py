@@ -21,6 +21,9 @@ _TENSOR_CORES = (7, 0)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt(3), from malloc.h."""
 
+_ALLOCATION_FAILURES = ("can't allocate memory", "not enough memory", "out of memory", "status_alloc_failed")
+"""What torch says in a plain RuntimeError, in small letters, when memory does not suffice."""
+
 
 def _cpu_info(*names: str) -> str:
     """What Linux tells about the first processor under one of `names`; empty elsewhere."""
@@ -147,3 +150,10 @@ def peak_memory(device: torch.device) -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` tells of too little memory, in this machine or on its GPU, and of nothing else."""
+    if isinstance(error, RuntimeError):
+        return any(sign in str(error).lower() for sign in _ALLOCATION_FAILURES)
+    return isinstance(error, MemoryError)

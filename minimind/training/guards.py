@@ -8,6 +8,8 @@ resumed run judges as an uninterrupted one does.
     spike                the loss far beyond its recent spread while the gradient norm has grown; MOST_SPIKES in a row
                          and the run goes back
     weights not finite   never saved; the run goes back
+    out of memory        the update is taken once more with micro-batches cut into twice as many pieces, and all later
+                         ones too: the same global batch, data order and loss, up to rounding and dropout
 
 Going back means: weights, optimiser, generators and schedule of the last good checkpoint, half the learning rate from
 there on, and the data that were read in between left out. A checkpoint that then gives no healthy update either is not
@@ -143,6 +145,17 @@ def why_back(guards: Guards, step: int, update: Update) -> Text:
         f"the loss jumped from about {usual:.3g} and stayed up for {count} updates while the gradient norm grew from "
         f"about {norm:.3g} ({where}; data up to {place})",
         f"损失从约 {usual:.3g} 突然升高并持续了 {count} 次更新，同时梯度范数从约 {norm:.3g} 变大（{where}；数据读到 {place}）",
+    )
+
+
+def smaller_pieces(batch_size: int, accumulation_steps: int, before: int, parts: int) -> Text:
+    """The sentence about micro-batches that did not fit into memory in `before` pieces and now are cut into `parts`."""
+    was, rows = (-(-batch_size // pieces) for pieces in (before, parts))
+    micro_steps = accumulation_steps * parts
+    return Text(
+        f"not enough memory for {was} sequences at a time: from here on {rows} at a time and {micro_steps} micro-steps an "
+        "update, the same global batch",
+        f"内存（显存）不够一次处理 {was} 条序列：此后每次 {rows} 条、每次更新 {micro_steps} 个微步，全局批量不变",
     )
 
 

@@ -115,6 +115,7 @@ class Trainer:
         self.updater.seek(state.position)
         peak = self.config.learning_rate if state.learning_rate is None else state.learning_rate
         optimizer.peak = peak * state.guards.rate_share
+        self.updater.parts = state.guards.parts
 
     def stop(self) -> None:
         """Save and leave after the present step."""
@@ -156,6 +157,7 @@ class Trainer:
         self._record_update(update)
         for event in self.job.objective.events(state.step):
             self._record.record(event)
+        self._tell_of_memory()
         if not update.overflowed and not self._guard(update):
             return
         if self._due(self.config.evaluate_every):
@@ -188,6 +190,14 @@ class Trainer:
         if now - self._progress_at >= _PROGRESS_SECONDS or state.step == state.steps:
             self._progress_at = now
             self._record.record(Progress(state.step, state.steps, Text("training", "训练")))
+
+    def _tell_of_memory(self) -> None:
+        """Keep, and say once, that micro-batches had to be cut smaller."""
+        before, parts = self.state.guards.parts, self.updater.parts
+        if parts != before:
+            self.state.guards.parts = parts
+            text = guards.smaller_pieces(self.config.batch_size, self.config.accumulation_steps, before, parts)
+            self._record.record(Alert("warning", "less-at-a-time", text, self.state.step))
 
     def _guard(self, update: Update) -> bool:
         """Judge an update, say what is not as it should be, and go back where it must be; returns whether to go on."""

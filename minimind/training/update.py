@@ -7,12 +7,29 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
 from minimind.data.packing import IGNORED, Batch, Position
+from minimind.hardware import is_out_of_memory
 from minimind.training.acceleration import accelerate, compile_model
 from minimind.training.job import Job
 from minimind.training.objective import Setting
 from minimind.training.optim import Optimizer
 from minimind.training.schedule import scheduled_share
+
+
+def random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Where torch's generators are: the processor's and, on a GPU, that of `device`."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def set_random_state(drawn: tuple[Tensor, Tensor | None], device: torch.device) -> None:
+    """Put torch's generators back to where `random_state` found them."""
+    processor, gpu = drawn
+    torch.set_rng_state(processor)
+    if gpu is not None:
+        torch.cuda.set_rng_state(gpu, device)
 
 
 class Update(NamedTuple):
@@ -44,7 +61,8 @@ class Updater:
     def __init__(self, job: Job) -> None:
         """The job's model (float32) is moved to its device and trained. Batches begin at the start of the data.
 
-        `working` is the model that computes: with the trained one's weights, or roundings of them in bfloat16.
+        `working` is the model that computes: with the trained one's weights, or roundings of them in bfloat16. `parts` is
+        into how many pieces each micro-batch is cut; it doubles when memory does not suffice.
         """
         precision = job.precision
         self.config = job.config
@@ -55,6 +73,7 @@ class Updater:
         self.objective.prepare(Setting(job.config, model, job.tokenizer, precision))
         self.optimizer = Optimizer(model, job.config, precision.dtype, self.objective.parameters())
         self.working = accelerate(self.optimizer.working, precision, shared=self.optimizer.model)
+        self.parts = 1
         self._compile_from = precision.compile_from
         self._data = job.data.train
         self._batches: Iterator[Batch] = iter(())
@@ -88,7 +107,7 @@ class Updater:
         norm, applied = 0.0, False
         if total > 0:
             self.group.vary(self.config.seed, step)
-            scalars = self._accumulate(own, total)
+            scalars = self._accumulate_in_memory(own, total)
             norm = self.optimizer.clip_gradients()
             applied = math.isfinite(norm) and all(map(math.isfinite, scalars.values()))
         if applied:
@@ -121,6 +140,36 @@ class Updater:
         if len(part.tokens):
             return part, self.objective.weight(part)
         return batch.share(size - 1, size, together), 0.0  # the last part is never empty
+
+    def _accumulate_in_memory(self, own: Sequence[tuple[Batch, float]], total: float) -> dict[str, float]:
+        """`_accumulate`; where memory does not suffice once more from the beginning, with pieces half as large.
+
+        Raises what the allocator raised where a piece cannot be cut further, and in a group: its processes would have to
+        cut in step with each other.
+        """
+        drawn = random_state(self.device)
+        while True:
+            try:
+                return self._accumulate(self._pieces(own), total)
+            except (MemoryError, RuntimeError) as error:
+                most = max(len(part.tokens) for part, _ in own) // self.objective.rows_together
+                if self.group.size > 1 or self.parts >= most or not is_out_of_memory(error):
+                    raise
+            # Outside the handler: the error's traceback holds on to the tensors of the attempt.
+            self.parts = min(2 * self.parts, most)
+            self.optimizer.discard()
+            self.working.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            set_random_state(drawn, self.device)
+
+    def _pieces(self, own: Sequence[tuple[Batch, float]]) -> list[tuple[Batch, float]]:
+        """The micro-batches cut into `parts`, with their weights."""
+        if self.parts == 1:
+            return list(own)
+        together = self.objective.rows_together
+        cut = (batch.share(index, self.parts, together) for batch, _ in own for index in range(self.parts))
+        return [(piece, self.objective.weight(piece)) for piece in cut if len(piece.tokens)]
 
     def _accumulate(self, parts: Sequence[tuple[Batch, float]], total: float) -> dict[str, float]:
         """Sum up the gradients of weighted micro-batches; returns the means of their scalars. `total` is all weight."""

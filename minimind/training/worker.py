@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from minimind import paths
 from minimind.errors import UserError
 from minimind.events import Alert, Note, Progress, Text
-from minimind.hardware import keep_freed_memory, wait_without_spinning
+from minimind.hardware import is_out_of_memory, keep_freed_memory, wait_without_spinning
 from minimind.safe_text import clean_line
 from minimind.training import checkpoint
 from minimind.training.changes import FIXED, Difference, approved, binding, described, differences, refuse
@@ -38,8 +38,6 @@ if TYPE_CHECKING:  # torch takes seconds: signals must find their handler before
 _ALLOW_CHANGES = "--allow-changes"
 _PROGRESS_SECONDS = 0.2
 _FAULT_OF_OURS, _FAILED, _LOST = 1, 2, 13
-_ALLOCATION_FAILURES = ("can't allocate memory", "not enough memory", "out of memory")
-"""What torch says, in a plain RuntimeError, when main memory does not suffice."""
 
 
 class Worker:
@@ -58,6 +56,11 @@ class Worker:
     def step(self) -> int:
         """Optimiser steps done."""
         return self._trainer.state.step if self._trainer is not None else 0
+
+    @property
+    def parts(self) -> int:
+        """Into how many pieces each micro-batch was cut to fit into memory."""
+        return self._trainer.updater.parts if self._trainer is not None else 1
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Save and leave at the next step."""
@@ -225,8 +228,9 @@ def _verdict_of(worker: Worker, directory: Path) -> tuple[Verdict, int]:
     except UserError as error:
         return Verdict("failed", error.text, worker.step), _FAILED
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError) or any(sign in str(error) for sign in _ALLOCATION_FAILURES):
-            return Verdict("out-of-memory", _memory_advice(directory, error), worker.step), OUT_OF_MEMORY_CODE
+        if is_out_of_memory(error):
+            advice = _memory_advice(directory, error, worker.parts)
+            return Verdict("out-of-memory", advice, worker.step), OUT_OF_MEMORY_CODE
         return _fault(error, worker.step), _FAULT_OF_OURS
     except Exception as error:
         return _fault(error, worker.step), _FAULT_OF_OURS
@@ -242,12 +246,15 @@ def _fault(error: Exception, step: int) -> Verdict:
     return Verdict("failed", text, step)
 
 
-def _memory_advice(directory: Path, error: BaseException) -> Text:
-    """What did not fit, and settings with the same global batch that need less at a time."""
+def _memory_advice(directory: Path, error: BaseException, parts: int) -> Text:
+    """What did not fit, and settings with the same global batch that need less at a time.
+
+    `parts` is into how many pieces the micro-batches had been cut by then.
+    """
     said = clean_line(str(error).partition("\n")[0], 200)
     config = RunView(directory).config
     batch, accumulation = config.batch_size, config.accumulation_steps
-    if batch > 1:
+    if batch > parts:
         halves = batch // 2
         more = -(-batch * accumulation // halves)
         change = f"batch_size {batch} → {halves}, accumulation_steps {accumulation} → {more}"

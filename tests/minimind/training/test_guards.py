@@ -318,3 +318,114 @@ def test_the_last_checkpoint_is_waited_for(
     Disk(monkeypatch, errno.ENOSPC, lambda tries: 2 <= tries <= 30)
     assert trainer.run().outcome == "finished"
     assert listener.marks("saved") == [0, 2]
+
+
+def too_large(trainer: Trainer, rows: int, error: Exception, *, nth: int = 1) -> list[int]:
+    """Let the allocator fail where more than `rows` rows are trained at a time, from the `nth` time on."""
+    objective = trainer.updater.objective
+    sizes: list[int] = []
+
+    class Large(type(objective)):  # type: ignore[misc]
+        def loss(self, model: Any, batch: Batch) -> Any:
+            if torch.is_grad_enabled():
+                sizes.append(len(batch.tokens))
+                if len(batch.tokens) > rows and len(sizes) >= nth:
+                    raise error
+            return super().loss(model, batch)
+
+    objective.__class__ = Large
+    return sizes
+
+
+CPU_ERROR = RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")
+GPU_ERROR = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+
+@pytest.mark.parametrize("error", [CPU_ERROR, GPU_ERROR, MemoryError()])
+def test_too_little_memory_halves_the_micro_batch_in_the_middle_of_an_update(
+    error: Exception, make_job: Callable[..., Job], make_trainer: MakeTrainer
+) -> None:
+    """The same gradient, data and random numbers as in whole micro-batches; nothing of the first attempt is counted."""
+    settings: dict[str, Any] = {"batch_size": 8, "accumulation_steps": 3, "steps": 2, "dtype": "bfloat16"}
+    results = []
+    for rows in (8, 2):
+        trainer, listener = make_trainer(**settings)
+        for module in trainer.updater.working.modules():
+            if isinstance(getattr(module, "dropout", None), float):
+                module.dropout = 0.0  # type: ignore[assignment]
+        sizes = too_large(trainer, rows, error, nth=2)
+        assert trainer.run().outcome == "finished"
+        results.append((trainer, listener, sizes))
+    (whole, heard, _), (pieces, listener, sizes) = results
+    assert sizes == [8, 8, 4] + [2] * 12 + [2] * 12
+    assert pieces.state.guards.parts == 4
+    told = alerts(listener)
+    assert [(alert.code, alert.step) for alert in told] == [("less-at-a-time", 1)]
+    assert "from here on 2 at a time and 12 micro-steps" in told[0].text.en
+    assert pieces.state.position == whole.state.position
+    assert pieces.state.tokens == whole.state.tokens
+    assert listener.series("loss")[1] == pytest.approx(heard.series("loss")[1], rel=1e-3)
+    assert listener.series("gradient_norm")[1] == pytest.approx(heard.series("gradient_norm")[1], rel=2e-2)
+
+
+def test_a_failed_attempt_leaves_no_trace(make_trainer: MakeTrainer) -> None:
+    """Bit for bit as if the pieces had been small from the beginning, dropout included."""
+    ends = []
+    for parts in (1, 2):
+        trainer, _ = make_trainer(batch_size=4, accumulation_steps=2, steps=3)
+        trainer.updater.parts = trainer.state.guards.parts = parts
+        too_large(trainer, 2, GPU_ERROR)
+        assert trainer.run().outcome == "finished"
+        ends.append(weights(trainer))
+    assert_same(*ends)
+
+
+def test_smaller_pieces_are_kept_by_a_resumed_run(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    def run(name: str, stop: int) -> tuple[Trainer, Listener, list[int]]:
+        trainer, listener = make_trainer(tmp_path / name, batch_size=4)
+        sizes = too_large(trainer, 2, CPU_ERROR, nth=4)
+        listener.wish = stop_after(stop)
+        trainer.run()
+        return trainer, listener, sizes
+
+    straight, _, _ = run("straight", 99)
+    run("interrupted", 7)
+    resumed, listener, sizes = run("interrupted", 99)
+    assert set(sizes) == {2}
+    assert not alerts(listener)
+    assert_same(weights(resumed), weights(straight))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_what_belongs_together_is_not_cut(objective: str, make_job: Callable[..., Job]) -> None:
+    """The loss of a batch is the weighted mean of its pieces' for every method, and one unit is given up on."""
+    job = make_job(**needs(objective))
+    updater = Updater(job)
+    batch = next(updater._batches)
+    updater.working.eval()
+    updater.parts = len(batch.tokens) // job.objective.rows_together
+    pieces = updater._pieces([(batch, job.objective.weight(batch))])
+    assert len(pieces) == updater.parts
+    with torch.no_grad():
+        whole = job.objective.loss(updater.working, batch)[1]["loss"]
+        parts = [job.objective.loss(updater.working, piece)[1]["loss"] for piece, _ in pieces]
+    total = sum(weight for _, weight in pieces)
+    assert total == pytest.approx(job.objective.weight(batch))
+    mean = sum(loss * weight for loss, (_, weight) in zip(parts, pieces, strict=True)) / total
+    assert mean == pytest.approx(whole, rel=1e-4, abs=1e-6)
+
+
+def test_one_row_that_does_not_fit_ends_the_run(make_trainer: MakeTrainer) -> None:
+    trainer, _ = make_trainer(batch_size=4)
+    sizes = too_large(trainer, 0, MemoryError())
+    with pytest.raises(MemoryError):
+        trainer.run()
+    assert sizes == [4, 2, 1]
+
+
+def test_other_errors_are_not_taken_for_too_little_memory(make_trainer: MakeTrainer) -> None:
+    trainer, _ = make_trainer(batch_size=4)
+    sizes = too_large(trainer, 0, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        trainer.run()
+    assert sizes == [4]
