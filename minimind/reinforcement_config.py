@@ -7,7 +7,7 @@ from typing import Any
 
 from minimind.declaration import Config, setting
 
-REINFORCEMENT = ("grpo", "cispo")
+REINFORCEMENT = ("grpo", "cispo", "ppo", "tools")
 """The methods that learn from the rewards of answers drawn from the model."""
 
 
@@ -19,10 +19,15 @@ class ReinforcementSettings(Config):
         ("arithmetic", "counting", "listing"),
         "kinds of embedded tasks: arithmetic, counting, listing, length",
         "内置任务的种类：arithmetic（算术）、counting（数数）、listing（列举）、length（篇幅）",
-        methods=REINFORCEMENT,
+        methods=("grpo", "cispo", "ppo"),
     )
     group_size: int = setting(
-        6, "answers drawn to each task", "每个任务抽取的回答数", low=2, high=1024, methods=REINFORCEMENT
+        6,
+        "answers drawn to each task",
+        "每个任务抽取的回答数",
+        low=2,
+        high=1024,
+        methods=("grpo", "cispo", "tools"),
     )
     max_new_tokens: int = setting(
         64, "longest answer", "回答的最大长度", low=1, high=100_000, unit="tokens", methods=REINFORCEMENT
@@ -47,7 +52,7 @@ class ReinforcementSettings(Config):
         "概率比低于 1 多少以内仍计入",
         low=0.0,
         high=1.0,
-        methods=("grpo",),
+        methods=("grpo", "ppo"),
         advanced=True,
     )
     clip_high: float = setting(
@@ -56,11 +61,17 @@ class ReinforcementSettings(Config):
         "概率比高于 1 多少以内仍计入",
         low=0.0,
         high=100.0,
-        methods=("grpo",),
+        methods=("grpo", "ppo"),
         advanced=True,
     )
     importance_limit: float = setting(
-        5.0, "largest importance weight", "重要性权重的上限", low=0.1, high=1000.0, methods=("cispo",), advanced=True
+        5.0,
+        "largest importance weight",
+        "重要性权重的上限",
+        low=0.1,
+        high=1000.0,
+        methods=("cispo", "tools"),
+        advanced=True,
     )
     thinking_ratio: float = setting(
         0.0,
@@ -70,6 +81,72 @@ class ReinforcementSettings(Config):
         high=1.0,
         methods=REINFORCEMENT,
         advanced=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorCriticSettings(Config):
+    """What PPO's critic is like, how advantages are measured against it, and when answers are old."""
+
+    critic_learning_rate: float = setting(
+        1e-3, "peak learning rate of the critic", "价值网络的学习率峰值", low=0.0, high=10.0, methods=("ppo",)
+    )
+    critic_width: int = setting(
+        256, "width of the critic's layers", "价值网络的层宽", low=1, high=65536, methods=("ppo",), advanced=True
+    )
+    minibatches: int = setting(
+        4,
+        "batches of tasks answered before the next updates",
+        "每轮更新之前作答的任务批数",
+        low=1,
+        high=1024,
+        methods=("ppo",),
+    )
+    gamma: float = setting(
+        1.0, "γ: what the next token's reward counts", "γ：下一个词元的奖励的折扣", low=0.0, high=1.0, methods=("ppo",)
+    )
+    gae_lambda: float = setting(
+        0.95,
+        "λ: 0 trusts the critic, 1 the rewards alone",
+        "λ：0 表示只信价值网络，1 表示只信实际奖励",
+        low=0.0,
+        high=1.0,
+        methods=("ppo",),
+    )
+    value_coefficient: float = setting(
+        0.5, "weight of the critic's loss", "价值损失的系数", low=0.0, high=100.0, methods=("ppo",), advanced=True
+    )
+    value_clip: float = setting(
+        0.2,
+        "how far a value may gain by moving in one rollout",
+        "一轮之内价值的移动在多大范围内仍有收益",
+        low=0.0,
+        high=1000.0,
+        methods=("ppo",),
+        advanced=True,
+    )
+    early_stop_kl: float = setting(
+        0.25,
+        "divergence from the policy that drew the answers at which new ones are drawn",
+        "与抽取回答时的策略相差多少（KL）就重新抽取",
+        low=0.0,
+        high=1000.0,
+        methods=("ppo",),
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolSettings(Config):
+    """How long an episode with tools may go on."""
+
+    most_turns: int = setting(
+        3,
+        "turns of the model in an episode, the last included",
+        "一个回合里模型最多说几轮（含最后一轮）",
+        low=1,
+        high=100,
+        methods=("tools",),
     )
 
 
@@ -98,3 +175,20 @@ RELEASED_REINFORCEMENT: dict[str, Any] = {
     "thinking_ratio": 0.9,
 }
 """What the released MiniMind-3 scripts set, for prompts of rlaif.jsonl."""
+
+RELEASED_PPO: dict[str, Any] = {
+    **{name: value for name, value in RELEASED_REINFORCEMENT.items() if name != "group_size"},
+    "kl_coefficient": 0.02,
+    "critic_learning_rate": 5e-7,
+    "minibatches": 1,
+    "updates_per_rollout": 2,
+}
+"""The same for PPO."""
+
+RELEASED_TOOLS: dict[str, Any] = RELEASED_REINFORCEMENT | {
+    "sequence_length": 2500,
+    "max_new_tokens": 768,
+    "group_size": 4,
+    "thinking_ratio": 0.1,
+}
+"""The same for agent_rl.jsonl."""

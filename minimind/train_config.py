@@ -12,8 +12,12 @@ from minimind.declaration import Config, Field, setting
 from minimind.reinforcement_config import (
     NANO_REINFORCEMENT,
     REINFORCEMENT,
+    RELEASED_PPO,
     RELEASED_REINFORCEMENT,
+    RELEASED_TOOLS,
+    ActorCriticSettings,
     ReinforcementSettings,
+    ToolSettings,
 )
 
 OBJECTIVES = (
@@ -23,6 +27,8 @@ OBJECTIVES = (
     "distillation",
     "grpo",
     "cispo",
+    "ppo",
+    "tools",
 )
 """The training methods, each a file of that name in ``minimind/training/objectives``."""
 RECIPES = ("default", "released")
@@ -307,6 +313,8 @@ class TrainConfig(
     ProcessSettings,
     MachineSettings,
     OptimizerSettings,
+    ToolSettings,
+    ActorCriticSettings,
     ReinforcementSettings,
     DistillationSettings,
     PreferenceSettings,
@@ -394,6 +402,8 @@ RELEASED: dict[str, dict[str, Any]] = {
     "distillation": {"epochs": 6.0, "batch_size": 32, "learning_rate": 5e-6, "sequence_length": 340},
     "grpo": RELEASED_REINFORCEMENT,
     "cispo": RELEASED_REINFORCEMENT,
+    "ppo": RELEASED_PPO,
+    "tools": RELEASED_TOOLS,
 }
 """What the released MiniMind-3 scripts set for a method, whatever the model; ``lora`` for that tuning of any method."""
 

@@ -14,7 +14,14 @@ from minimind.errors import UserError
 from minimind.model.locate import refuse_pointer
 from minimind.training.recommend import recommended_config
 
-_KINDS: dict[str, Kind] = {"pretrain": "pretrain", "grpo": "rlaif", "cispo": "rlaif", "dpo": "dpo"}
+_KINDS: dict[str, Kind] = {
+    "pretrain": "pretrain",
+    "grpo": "rlaif",
+    "cispo": "rlaif",
+    "ppo": "rlaif",
+    "tools": "agent",
+    "dpo": "dpo",
+}
 """What an objective reads, where it is not conversations."""
 
 

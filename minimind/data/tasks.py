@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minimind import paths
-from minimind.data.catalogue import EMBEDDED, resolve
+from minimind.data.catalogue import GENERATED, resolve
 from minimind.data.chat import Message, encode_prompt, prompt_style, tools_of
 from minimind.data.chunks import is_held_out, token_dtype
 from minimind.data.corpus import lexicon
@@ -135,6 +135,12 @@ def _is_held_out(question: str) -> bool:
     return int.from_bytes(digest, "big") < _HELD_OUT_SHARE * 2**32
 
 
+def read_prompts(path: Path, report: Report) -> Iterator[Task]:
+    """The prompts of an rlaif file. Raises UserError as every reader does."""
+    for messages in read_conversations(path, report, kind="rlaif"):
+        yield Task(CONVERSATION, tuple(messages))
+
+
 def prepare_tasks(
     sources: Sequence[str],
     tokenizer: Tokenizer,
@@ -144,8 +150,11 @@ def prepare_tasks(
     longest: int,
     allow_bad: bool = False,
     embedded: Callable[..., Task] = task,
+    read: Callable[[Path, Report], Iterator[Task]] = read_prompts,
 ) -> Prepared:
-    """The tasks of `sources` ("embedded", names of the catalogue, or rlaif files), as two `TaskDataset`s.
+    """The tasks of `sources` ("embedded", names of the catalogue, or files), as two `TaskDataset`s.
+
+    `embedded(index, kinds, seed=…, split=…)` makes those of the corpus, `read` reads those of a file.
 
     Of a file, two conversations in a hundred (the first one always) are held out. Prompts of more than `longest` tokens
     are left out, with a note. Raises UserError for sources that cannot be used.
@@ -155,14 +164,14 @@ def prepare_tasks(
     notes: list[Text] = []
     for source in sources:
         place = resolve(source, paths.data())
-        if place == EMBEDDED:
+        if place in GENERATED:
             train += [embedded(index, kinds, seed=seed) for index in range(_TRAIN)]
             validation += [embedded(index, kinds, seed=seed, split="validation") for index in range(_VALIDATION)]
             continue
         report = Report(Path(place), allow_bad)
-        for index, messages in enumerate(read_conversations(Path(place), report, kind="rlaif")):
-            held = index == 0 or is_held_out("sft", messages)
-            (validation if held else train).append(Task(CONVERSATION, tuple(messages)))
+        for index, found in enumerate(read(Path(place), report)):
+            held = index == 0 or is_held_out("sft", found.messages)
+            (validation if held else train).append(found)
         notes += notes_of(report)
     parts = [_dataset(tasks, tokenizer, longest) for tasks in (train, validation)]
     if not all(map(len, parts)):

@@ -1,9 +1,8 @@
-"""Actor and critic: a network that expects rewards, advantages that are measured against it, and PPO's two losses."""
+"""Actor and critic: a network that expects rewards, advantages measured against it, and its loss."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -52,33 +51,6 @@ def generalized_advantages(
         advantage = advantages[time] = delta + gamma * lambda_ * advantage
         following = values[time]
     return advantages, [advantage + value for advantage, value in zip(advantages, values, strict=True)]
-
-
-class PolicyLoss(NamedTuple):
-    """`loss` [] to be minimised; the share of tokens whose ratio was clipped; an estimate of KL(old policy | new)."""
-
-    loss: Tensor
-    clipped: float
-    approximate_kl: float
-
-
-def clipped_policy_loss(
-    log_probabilities: Tensor, old: Tensor, advantages: Tensor, weights: Tensor, clip: float
-) -> PolicyLoss:
-    """-min(ratio · A, clip(ratio, 1 - clip, 1 + clip) · A), averaged with `weights` (which sum to 1 or 0).
-
-    All tensors have one shape; `old` are the log-probabilities under the policy that drew the tokens.
-    Schulman et al. 2017, "Proximal Policy Optimization Algorithms", equation 7. The KL is estimated as the mean of
-    ratio - 1 - log ratio, which is never negative (Schulman 2020, "Approximating KL Divergence", estimator k3).
-    """
-    log_ratio = log_probabilities - old  # [...]
-    ratio = log_ratio.exp()  # [...]
-    bounded = ratio.clamp(1 - clip, 1 + clip)  # [...]
-    loss = -(torch.minimum(ratio * advantages, bounded * advantages) * weights).sum()  # []
-    with torch.no_grad():
-        outside = ((ratio - 1).abs() > clip).float()  # [...]
-        kl = ratio - 1 - log_ratio  # [...]
-        return PolicyLoss(loss, float((outside * weights).sum()), float((kl * weights).sum()))
 
 
 def clipped_value_loss(values: Tensor, old: Tensor, returns: Tensor, weights: Tensor, clip: float) -> Tensor:

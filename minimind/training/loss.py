@@ -147,8 +147,12 @@ def token_log_probabilities(model: MiniMind, batch: Batch, temperature: float = 
     With gradients where they are switched on. What lies between is computed anew in the backward pass, a few rows at a
     time, so that all the scores never exist at once.
     """
-    hidden = packed_hidden(model, batch)  # [batch, time, hidden]
-    counted, (chosen,), labels = counted_rows((hidden,), batch.labels)
+    return label_log_probabilities(model, packed_hidden(model, batch), batch.labels, temperature)  # [batch, time]
+
+
+def label_log_probabilities(model: MiniMind, hidden: Tensor, labels: Tensor, temperature: float = 1.0) -> Tensor:
+    """The same from the vectors [batch, time, hidden] before the output layer of `model`."""
+    counted, (chosen,), wanted_labels = counted_rows((hidden,), labels)
     weight = model.lm_head.weight  # [vocabulary, hidden]
 
     def scored(rows: Tensor, wanted: Tensor) -> Tensor:
@@ -158,6 +162,6 @@ def token_log_probabilities(model: MiniMind, batch: Batch, temperature: float = 
     values = hidden.float().sum(-1).flatten() * 0  # [batch · time]
     for start in range(0, len(counted), _ROWS):
         rows = slice(start, start + _ROWS)
-        part: Tensor = checkpoint(scored, chosen[rows], labels[rows], use_reentrant=False)  # [rows]
+        part: Tensor = checkpoint(scored, chosen[rows], wanted_labels[rows], use_reentrant=False)  # [rows]
         values = values.index_put((counted[rows],), part[: len(counted) - start])  # [batch · time]
-    return values.view_as(batch.labels)  # [batch, time]
+    return values.view_as(labels)  # [batch, time]

@@ -134,6 +134,10 @@ class Objective(ABC):
         result = held_out(model, self, batches)
         return {"validation_loss": result.loss, "validation_bits_per_byte": result.bits_per_byte}
 
+    def updated(self, scalars: Mapping[str, float]) -> None:
+        """Hear what an update was: the scalars of `loss`, weighed over its micro-batches and all processes."""
+        del scalars
+
     def state_tensors(self) -> dict[str, Tensor]:
         """What the method must remember besides its parameters (its generator, a rollout in use)."""
         return {}

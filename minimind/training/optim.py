@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from minimind.training.average import WeightAverage
 from minimind.training.muon import MOMENTUM, Muon, for_matrices, is_embedding
 
 _FOLLOWED, _UPDATES, _SCALE = "|followed", "|average_updates", "|loss_scale"
+_EXTRA = "extra"
 
 
 def decay_groups(parameters: Mapping[str, Tensor], weight_decay: float, *, every: bool = False) -> list[dict[str, Any]]:
@@ -62,16 +64,15 @@ class Optimizer:
         self.extra = dict(extra or {})
         self._masters = {name: item for name, item in model.named_parameters() if item.requires_grad} | self.extra
         self._parameters = {name: item for name, item in self.working.named_parameters() if item.requires_grad}
-        self._rates = {"embeddings": config.embedding_rate}
+        self._rates = {
+            "embeddings": config.embedding_rate,
+            _EXTRA: config.critic_learning_rate / (config.learning_rate or 1.0),
+        }
         inside = {name: master for name, master in self._masters.items() if name not in self.extra}
         names = for_matrices(inside) if config.optimizer == "muon" else []
         self.muon = self._muon(names, config, dtype) if names else None
         self.adamw = torch.optim.AdamW(
-            decay_groups(
-                {name: master for name, master in self._masters.items() if name not in names},
-                config.weight_decay,
-                every=config.decay_all,
-            ),
+            self._groups({name: master for name, master in inside.items() if name not in names}, config),
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
             fused=self._fused(),
@@ -79,6 +80,12 @@ class Optimizer:
         self._parts: list[torch.optim.Optimizer] = [self.adamw] if self.muon is None else [self.adamw, self.muon]
         self._average = WeightAverage(inside, config.ema) if config.ema > 0 else None
         self.scaler = torch.amp.GradScaler(self._device.type) if dtype == torch.float16 else None
+
+    def _groups(self, inside: Mapping[str, Tensor], config: TrainConfig) -> list[dict[str, Any]]:
+        """AdamW's groups: the model's parameters, and those beside it, which have a rate of their own and no decay."""
+        groups = decay_groups(inside, config.weight_decay, every=config.decay_all)
+        beside = {"params": list(self.extra.values()), "weight_decay": 0.0, "kind": _EXTRA}
+        return [*groups, beside] if self.extra else groups
 
     def _muon(self, names: list[str], config: TrainConfig, dtype: torch.dtype) -> Muon:
         """Muon for the parameters of these names; it iterates in bfloat16 where the model computes in it."""
@@ -124,12 +131,16 @@ class Optimizer:
         """Scale the gradients down to the largest allowed norm; returns the norm before (NaN or inf where one is).
 
         In float16 the multiple of `scaled` is taken out first, and the next one halved where gradients overflowed.
+        Those of extra parameters are scaled by themselves: a critic's would else decide how far the model may move.
         """
         if self.scaler is not None:
             for part in self._parts:
                 self.scaler.unscale_(part)
             self.scaler.update()
-        return float(nn.utils.clip_grad_norm_(self._masters.values(), self.clip))
+        inside = [master for name, master in self._masters.items() if name not in self.extra]
+        norm = float(nn.utils.clip_grad_norm_(inside, self.clip))
+        beside = float(nn.utils.clip_grad_norm_(self.extra.values(), self.clip))
+        return norm if math.isfinite(beside) else beside
 
     def can_scale_down(self) -> bool:
         """Whether gradients that overflow may fit next time: in float16, until nothing of the multiple is left."""

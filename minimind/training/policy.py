@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ from minimind.training.rollouts import (
 )
 
 _EVALUATION_SEED = 1
-_GENERATOR, _PASSES, _PENDING = "generator", "passes", "pending"
+_GENERATOR, _QUEUE, _PENDING = "generator", "queue", "pending"
 _SHOWN_GROUPS = 2
 """Groups of which the best and the worst answer are told."""
 _COLUMNS = (Text("question", "问题"), Text("answer", "回答"), Text("reward", "奖励"), Text("parts", "组成"))
@@ -65,6 +65,8 @@ class PolicyGradient(FineTune):
     A subclass says how much each token counts and what is minimised there.
     """
 
+    batch_type: type[RolloutBatch] = RolloutBatch
+
     def prepare(self, setting: Setting) -> None:
         """Freeze the reference and begin the generator that answers are drawn with."""
         config = setting.config
@@ -72,7 +74,7 @@ class PolicyGradient(FineTune):
         self._reference = Reference(setting.model, setting.precision) if config.kl_coefficient > 0 else None
         self._sampler = self._make_sampler(config.seed)
         self._pending: list[RolloutBatch] = []
-        self._passes = 0
+        self._queue: list[int] = []
         self._news: list[Group] = []
 
     def _make_sampler(self, seed: int) -> Sampler:
@@ -126,23 +128,30 @@ class PolicyGradient(FineTune):
         position = position or Position()
         tasks = tasks_of(data)
         while epochs is None or position.epoch < epochs:
-            if not self._pending:
+            if not self._queue:
                 order = task_order(len(tasks), config.seed, position)
-                self._pending = [self._rollout(tasks, order, config) for _ in range(config.accumulation_steps)]
-                self._passes = 0
+                rollout = self._collect(tasks, order, config)
+                self._pending = [replace(batch, position=rollout[-1].position) for batch in rollout]
+                self._queue = self._plan(len(rollout))
             position = self._pending[-1].position
-            while self._passes < config.updates_per_rollout:
-                self._passes += 1
-                yield from self._pending
-            self._pending = []
+            while self._queue:
+                yield self._pending[self._queue.pop(0)]
+
+    def _collect(
+        self, tasks: Sequence[Task], order: Iterator[tuple[int, Position]], config: TrainConfig
+    ) -> Sequence[RolloutBatch]:
+        """All that is drawn before the next updates."""
+        return [self._rollout(tasks, order, config) for _ in range(config.accumulation_steps)]
+
+    def _plan(self, count: int) -> list[int]:
+        """In which order, and how often, the `count` batches of a rollout are trained on."""
+        return list(range(count)) * self._config.updates_per_rollout
 
     def _rollout(
         self, tasks: Sequence[Task], order: Iterator[tuple[int, Position]], config: TrainConfig
     ) -> RolloutBatch:
         """Answers to the next tasks."""
-        numbers, positions = zip(*(next(order) for _ in range(config.batch_size)), strict=True)
-        groups = self._sampler.groups(self._model, [tasks[number] for number in numbers], config.group_size)
-        self._news += groups
+        groups, position = self._answer(tasks, order, config.group_size)
         advantages = group_advantages(rewards_of(groups)).flatten().tolist()
         episodes = [answer.episode for group in groups for answer in group]
         return lay_out_rollouts(
@@ -151,8 +160,17 @@ class PolicyGradient(FineTune):
             [[self.token_weight(episode.length)] * len(episode.tokens) for episode in episodes],
             self._tokenizer,
             config.sequence_length,
-            positions[-1],
+            position,
         )
+
+    def _answer(
+        self, tasks: Sequence[Task], order: Iterator[tuple[int, Position]], size: int
+    ) -> tuple[list[Group], Position]:
+        """A group of `size` answers to each of the next tasks, and where the tasks go on."""
+        numbers, positions = zip(*(next(order) for _ in range(self._config.batch_size)), strict=True)
+        groups = self._sampler.groups(self._model, [tasks[number] for number in numbers], size)
+        self._news += groups
+        return groups, positions[-1]
 
     @abstractmethod
     def token_weight(self, length: int) -> float:
@@ -218,8 +236,8 @@ class PolicyGradient(FineTune):
         tensors = {_GENERATOR: self._sampler.generator.get_state()}
         if self._reference is not None:
             tensors |= self._reference.state_tensors()
-        if self._pending and self._passes < self._config.updates_per_rollout:
-            tensors[_PASSES] = torch.tensor(self._passes)  # []
+        if self._queue:
+            tensors[_QUEUE] = torch.tensor(self._queue)  # [batches to come]
             for number, batch in enumerate(self._pending):
                 tensors |= {f"{_PENDING}|{number}|{name}": t for name, t in batch.state_tensors().items()}
         return tensors
@@ -234,8 +252,8 @@ class PolicyGradient(FineTune):
             if key.startswith(f"{_PENDING}|"):
                 _, number, name = key.split("|")
                 pending.setdefault(int(number), {})[name] = tensor
-        self._pending = [RolloutBatch.from_state_tensors(pending[number]) for number in sorted(pending)]
-        self._passes = int(tensors[_PASSES]) if pending else 0
+        self._pending = [self.batch_type.from_state_tensors(pending[number]) for number in sorted(pending)]
+        self._queue = tensors[_QUEUE].tolist() if pending else []
         self._news = []
 
     def events(self, step: int) -> Iterator[Event]:

@@ -112,6 +112,7 @@ class Updater:
             applied = math.isfinite(norm) and all(map(math.isfinite, scalars.values()))
         if applied:
             self.optimizer.step(share)
+            self.objective.updated(scalars)
         self.optimizer.discard()
         overflowed = total > 0 and not applied and self.optimizer.can_scale_down()
         if self.optimizer.scaler is not None:
