@@ -22,7 +22,7 @@ _ORDINALS = {
     "en": ("first", "second", "third", "fourth", "fifth"),
     "zh": ("第一", "第二", "第三", "第四", "第五"),
 }
-_DECLARED_SHARE = 0.25
+DECLARED_SHARE = 0.25
 """Share of the conversations that declare their tools; the others rely on what the model has learned by heart."""
 
 
@@ -163,10 +163,10 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def messages(choice: Choice, task: ToolTask) -> list[dict[str, Any]]:
-    """The question as a conversation; at times it declares the tools it needs and one more."""
+def messages(choice: Choice, task: ToolTask, declared_share: float = DECLARED_SHARE) -> list[dict[str, Any]]:
+    """The question as a conversation; a share of them declares the tools it needs and one more."""
     asked: list[dict[str, Any]] = [{"role": "user", "content": task.question}]
-    if not choice.chance(_DECLARED_SHARE):
+    if not choice.chance(declared_share):
         return asked
     names = dict.fromkeys([call.name for call in task.calls] + [choice.pick(tuple(TOOLS))])
     declarations = [TOOLS[name].declaration(task.language) for name in choice.sample(tuple(names), len(names))]
