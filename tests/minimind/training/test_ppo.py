@@ -214,7 +214,7 @@ def test_the_critic_has_a_rate_and_a_norm_of_its_own(first_rollout: Any) -> None
     assert float(torch.nn.utils.get_total_norm(inside)) == pytest.approx(0.5, rel=1e-3)
     assert float(torch.nn.utils.get_total_norm(beside)) == pytest.approx(0.5, rel=1e-3)
     updater.optimizer.step(1.0)
-    moved_by = max(float((objective.parameters()[name] - old).abs().max()) for name, old in before.items())
+    moved_by = max(float((objective.parameters()[name].detach() - old).abs().max()) for name, old in before.items())
     assert moved_by == pytest.approx(2e-2, rel=1e-2)  # AdamW's first step is the learning rate
 
 
