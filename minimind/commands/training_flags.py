@@ -57,7 +57,8 @@ def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"--set {assignment}: write NAME=VALUE", f"--set {assignment}：请写成 NAME=VALUE（名称=值）"
             )
         given[name.strip()] = value.strip()
-    return given | given_flags(arguments, TrainConfig)
+    given |= given_flags(arguments, TrainConfig)
+    return {name: value for name, value in given.items() if (name, value) != ("objective", None)}  # none was named
 
 
 def training_config(arguments: argparse.Namespace) -> TrainConfig:
