@@ -262,6 +262,13 @@ class ProcessSettings(Config):
         low=1,
         high=1024,
     )
+    sharding: str = setting(
+        "none",
+        "what several processes keep: the whole model each, or a shard of it each (for models too large for one GPU)",
+        "多进程各存什么：none 为各存整个模型，fsdp 为各存一个分片（用于单块 GPU 放不下的模型）",
+        choices=("none", "fsdp"),
+        advanced=True,
+    )
     process_timeout: float = setting(
         600.0,
         "seconds one of several processes may stand still before the run is ended",
@@ -355,6 +362,11 @@ class TrainConfig(
                 bool(self.lora_targets),
                 f"lora_targets is empty: name some of {', '.join(LORA_TARGETS)}",
                 f"lora_targets 为空：请从 {'、'.join(LORA_TARGETS)} 中选",
+            ),
+            (
+                self.sharding == "none" or (self.optimizer == "adamw" and not self.ema and self.dtype != "float16"),
+                "sharding = 'fsdp' works with optimizer = 'adamw', ema = 0 and float32 or bfloat16: change those",
+                "sharding = 'fsdp' 只支持 optimizer = 'adamw'、ema = 0 以及 float32 或 bfloat16：请调整这些设置",
             ),
             (bool(self.data), "data is empty: name a data set or a file", "data 为空：请给出数据集名或文件"),
             (

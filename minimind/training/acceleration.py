@@ -57,7 +57,7 @@ def choose_precision(config: TrainConfig, tell: Tell | None = None) -> tuple[Pre
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device, half=True)
     precision = Precision(device, dtype, recompute=config.gradient_checkpointing)
-    wish = config.compile
+    wish = "off" if config.sharding == "fsdp" else config.compile  # the compiled forms take whole weights
     if wish == "auto":
         wish = {"cpu": "kernels", "cuda": "torch"}.get(device.type, "off")
     if wish == "torch":

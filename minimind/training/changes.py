@@ -32,6 +32,7 @@ FREE = frozenset(
         "restarts",
         "sample_every",
         "save_every",
+        "sharding",
         "threads",
     }
 )

@@ -37,6 +37,10 @@ _OVERHEAD = 1 << 16
 _LFS = b"version https://git-lfs"
 
 
+Content = bytes | Path
+"""What a file of a checkpoint holds: its bytes, or a file on the same disk that is moved there."""
+
+
 class CheckpointError(UserError):
     """A checkpoint cannot be written or read; names the file and the reason."""
 
@@ -65,7 +69,7 @@ def steps(root: Path) -> list[int]:
     return sorted(step for step in found if step is not None)
 
 
-def write(root: Path, step: int, files: Mapping[str, bytes], *, keep: int, protect: Collection[int] = ()) -> Path:
+def write(root: Path, step: int, files: Mapping[str, Content], *, keep: int, protect: Collection[int] = ()) -> Path:
     """Save `files` (name → content) as the checkpoint of `step`; returns its directory.
 
     Afterwards the `keep` newest checkpoints and those of the steps in `protect` remain; later steps than `step` are
@@ -87,7 +91,7 @@ def write(root: Path, step: int, files: Mapping[str, bytes], *, keep: int, prote
     return final
 
 
-def write_directory(final: Path, files: Mapping[str, bytes], *, step: int) -> None:
+def write_directory(final: Path, files: Mapping[str, Content], *, step: int) -> None:
     """Write `files` and a manifest into the new directory `final`, all or nothing: a model to be handed on.
 
     Raises CheckpointError where it exists already or cannot be written.
@@ -101,9 +105,11 @@ def write_directory(final: Path, files: Mapping[str, bytes], *, step: int) -> No
         _place(final.with_name(f".{final.name}.{os.getpid()}"), final, step, files)
 
 
-def _place(temporary: Path, final: Path, step: int, files: Mapping[str, bytes]) -> None:
+def _place(temporary: Path, final: Path, step: int, files: Mapping[str, Content]) -> None:
     """Write a directory under a temporary name, durably, and give it its final name. Raises OSError, NoRoomError."""
-    _demand_room(final.parent, sum(len(content) for content in files.values()) + _OVERHEAD)
+    _demand_room(
+        final.parent, sum(len(content) for content in files.values() if isinstance(content, bytes)) + _OVERHEAD
+    )
     temporary.mkdir(0o700)
     try:
         _fill(temporary, step, files)
@@ -234,17 +240,31 @@ def _demand_room(root: Path, need: int) -> None:
         )
 
 
-def _fill(directory: Path, step: int, files: Mapping[str, bytes]) -> None:
+def _fill(directory: Path, step: int, files: Mapping[str, Content]) -> None:
     """Write `files` and their manifest into `directory`, durably; then look whether they arrived."""
-    listed = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    listed: dict[str, dict[str, Any]] = {}
     for name, content in files.items():
-        _write_file(directory / name, content)
+        path = directory / name
+        if isinstance(content, bytes):
+            _write_file(path, content)
+            listed[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        else:
+            content.rename(path)
+            listed[name] = _sync_file(path)
     manifest = {"format": FORMAT, "step": step, "files": listed}
     _write_file(directory / MANIFEST, json.dumps(manifest, indent=1).encode())
     sync_directory(directory)
-    for name, content in files.items():
-        if (directory / name).stat().st_size != len(content):
+    for name, about in listed.items():
+        if (directory / name).stat().st_size != about["size"]:
             raise OSError(errno.EIO, "a file is shorter than what was written")
+
+
+def _sync_file(path: Path) -> dict[str, Any]:
+    """Wait until a file that another has written would survive a power cut; returns its line in the manifest."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"size": file.tell(), "sha256": digest}
 
 
 def _write_file(path: Path, content: bytes) -> None:

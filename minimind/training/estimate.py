@@ -112,18 +112,19 @@ def probe(job: Job, seconds: float = PROBE_SECONDS) -> Probe:
         tokens_seen = max(sum(map(objective.evaluated, batches)), 1)
         evaluation = (time.monotonic() - began) * config.evaluation_tokens / tokens_seen
         began = time.monotonic()
-        list(
-            itertools.islice(samples(updater.optimizer.model, job.tokenizer, job.objective, 0, length=SAMPLE_TOKENS), 1)
-        )
+        whole = updater.optimizer.whole
+        if job.group.first:
+            list(itertools.islice(samples(whole, job.tokenizer, job.objective, 0, length=SAMPLE_TOKENS), 1))
         sampling = (time.monotonic() - began) * len(job.objective.prompts)
-        saving = _seconds_to_save(updater)
+        saving = _seconds_to_save(updater) if job.group.first else 0.0
     return Probe(tuple(times[_WARM_UP:]), statistics.fmean(tokens), evaluation, sampling, saving)
 
 
 def _seconds_to_save(updater: Updater) -> float:
     """How long a checkpoint takes: one is written to the disk of the runs (of a large one the first part) and deleted."""
     began = time.monotonic()
-    files = checkpoint_files(updater.optimizer, updater.objective, State(steps=1), {}, {})
+    made = checkpoint_files(updater.optimizer, updater.objective, State(steps=1), {}, {})
+    files = {name: content for name, content in made.items() if isinstance(content, bytes)}
     gathered = time.monotonic() - began
     share = min(1.0, _LARGEST_WRITTEN / sum(map(len, files.values())))
     part = {name: content[: math.ceil(len(content) * share)] for name, content in files.items()}

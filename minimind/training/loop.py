@@ -235,17 +235,26 @@ class Trainer:
         """Measure the held-out loss."""
         state = self.state
         with self.updater.optimizer.averaged():
-            values = self.group.by_first(lambda: self.job.objective.evaluate(self.updater.working, self._held_out))
+            values = self._measured()
         self._record.record(Scalars(state.step, values))
         state.evaluated(values["validation_loss"])
         if self.config.patience is not None and state.no_better == 0 and state.step > 0:
             self._save()  # training may end long after its best
 
+    def _measured(self) -> dict[str, float]:
+        """The figures on held-out data, which one process finds; a model in shards needs all of them."""
+
+        def measure() -> dict[str, float]:
+            return self.job.objective.evaluate(self.updater.working, self._held_out)
+
+        return self.group.of_first(measure()) if self.updater.sharded else self.group.by_first(measure)
+
     def _sample(self) -> None:
         """Let the model write, so that a person can see what the loss means."""
+        self.updater.optimizer.gather()
         if not self.group.first:
             return
-        model, objective = self.updater.optimizer.model, self.job.objective
+        model, objective = self.updater.optimizer.whole, self.job.objective
         with self.updater.optimizer.averaged():
             for sample in samples(model, self.job.tokenizer, objective, self.state.step, length=SAMPLE_TOKENS):
                 self._record.record(sample)
@@ -313,6 +322,7 @@ class Trainer:
         if state.validation_step == state.step and (state.validation_loss or math.inf) < (state.best_loss or math.inf):
             state.best_loss, state.best_step = state.validation_loss, state.step
         try:
+            self.updater.optimizer.gather(saver.root)
             name = self.group.by_first(lambda: saver.write(state, self._files()).name)
         except checkpoint.CheckpointError as error:
             told = (state.step, _code(error))
@@ -327,7 +337,7 @@ class Trainer:
             self._record.sync()
         return None
 
-    def _files(self) -> dict[str, bytes]:
+    def _files(self) -> dict[str, checkpoint.Content]:
         """The contents of a checkpoint of this moment."""
         state, job = self.state, self.job
         metadata = {

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from minimind.config import TrainConfig
 from minimind.model.transformer import MiniMind
 from minimind.training.average import WeightAverage
+from minimind.training.group import Group
 from minimind.training.muon import MOMENTUM, Muon, for_matrices, is_embedding
 
 _FOLLOWED, _UPDATES, _SCALE = "|followed", "|average_updates", "|loss_scale"
@@ -123,9 +125,9 @@ class Optimizer:
                 master.grad += parameter.grad
             parameter.grad = None
 
-    def trained(self) -> list[nn.Parameter]:
-        """The float32 parameters that are trained, in an order that is the same in every process."""
-        return list(self._masters.values())
+    def exchange(self, group: Group) -> None:
+        """Let the masters' gradients be the sums of those of all processes."""
+        group.sum_gradients(list(self._masters.values()))
 
     def clip_gradients(self) -> float:
         """Scale the gradients down to the largest allowed norm; returns the norm before (NaN or inf where one is).
@@ -155,6 +157,22 @@ class Optimizer:
         if self._average is not None:
             self._average.update()
         self.publish()
+
+    @property
+    def whole(self) -> MiniMind:
+        """The model in one piece, to be saved and to write samples with; as it was at the last `gather`."""
+        return self.model
+
+    def gather(self, aside: Path | None = None) -> None:
+        """Put together what is in shards, in all processes at once: the model, and files under `aside` of the moments."""
+
+    def files(self) -> dict[str, Path]:
+        """The files that the last `gather` wrote, to be moved into the checkpoint under these names."""
+        return {}
+
+    def room(self) -> dict[str, Tensor]:
+        """Where shards of the moments are wanted: tensors to read them into, by their names in `state_tensors`."""
+        return {}
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -23,7 +23,7 @@ class Saver:
         self.root = root
         self._every, self._keep = config.save_every, config.keep_checkpoints
 
-    def write(self, state: State, files: Mapping[str, bytes]) -> Path:
+    def write(self, state: State, files: Mapping[str, checkpoint.Content]) -> Path:
         """Save `files` as the checkpoint of this moment. Raises CheckpointError; the earlier ones are intact then."""
         kept = {state.best_step}
         if state.step < state.steps:

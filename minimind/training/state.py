@@ -22,7 +22,7 @@ from minimind.model.files import WEIGHTS, model_files
 from minimind.model.lora import corrected_weights, has_lora
 from minimind.model.weights import read_weights
 from minimind.safe_text import clean_line
-from minimind.training.checkpoint import CheckpointError, read_json, validate
+from minimind.training.checkpoint import CheckpointError, Content, read_json, validate
 from minimind.training.guards import Guards
 from minimind.training.objective import Objective
 from minimind.training.optim import Optimizer
@@ -118,7 +118,7 @@ class Surroundings:
 
 def checkpoint_files(
     optimizer: Optimizer, objective: Objective, state: State, about: Mapping[str, Any], metadata: Mapping[str, Any]
-) -> dict[str, bytes]:
+) -> dict[str, Content]:
     """The contents of a checkpoint by file name: weights, optimiser, the method's own, generators, where the run is.
 
     `about` (JSON data) is kept beside the state; `metadata` goes into the model's own config, for whoever opens it.
@@ -127,7 +127,7 @@ def checkpoint_files(
         **optimizer.state_tensors(),
         **{f"{_EXTRA}{name}": parameter for name, parameter in optimizer.extra.items()},
         **{f"{_OBJECTIVE}{name}": tensor for name, tensor in objective.state_tensors().items()},
-        **{f"{_FROZEN}{name}": tensor for name, tensor in corrected_weights(optimizer.model).items()},
+        **{f"{_FROZEN}{name}": tensor for name, tensor in corrected_weights(optimizer.whole).items()},
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
     tensors[_TORCH_RNG] = torch.get_rng_state()
@@ -137,11 +137,12 @@ def checkpoint_files(
     described = {**about, "state": asdict(state), "python_random": [version, list(words), gauss]}
     optimizer_file = to_bytes(tensors)
     with optimizer.averaged():
-        model = model_files(optimizer.model, metadata)
-        if has_lora(optimizer.model):
-            model[ADAPTER] = adapter_bytes(optimizer.model, metadata)
+        model = model_files(optimizer.whole, metadata)
+        if has_lora(optimizer.whole):
+            model[ADAPTER] = adapter_bytes(optimizer.whole, metadata)
     return {
         **model,
+        **optimizer.files(),
         OPTIMIZER: optimizer_file,
         STATE: json.dumps(described, ensure_ascii=False, indent=1).encode(),
     }
@@ -165,7 +166,8 @@ def restore(directory: Path, optimizer: Optimizer, objective: Objective) -> tupl
             weights |= read_weights(directory / ADAPTER)
         optimizer.load_weights(weights)
         apart = (_RANDOM, _EXTRA, _OBJECTIVE, _FROZEN)
-        optimizer.load_state_tensors({key: value for key, value in tensors.items() if not key.startswith(apart)})
+        moments = {key: value for key, value in tensors.items() if not key.startswith(apart)}
+        optimizer.load_state_tensors(moments | _moments_in_shards(directory, optimizer))
         objective.load_state_tensors(_named(tensors, _OBJECTIVE))
         random.setstate((version, tuple(words), gauss))
         torch.set_rng_state(tensors[_TORCH_RNG])
@@ -178,6 +180,15 @@ def restore(directory: Path, optimizer: Optimizer, objective: Objective) -> tupl
             f"{directory}：与这次训练不匹配（{what}）：请以它为起点新建一次训练",
         ) from None
     return state, described
+
+
+def _moments_in_shards(directory: Path, optimizer: Optimizer) -> dict[str, Tensor]:
+    """The optimiser's moments, where the run was saved in shards."""
+    if not any(directory.glob("optimizer-shard-*")):
+        return {}
+    from minimind.training.sharding import read_moments  # takes a second to load
+
+    return read_moments(directory, optimizer.room())
 
 
 def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -10,8 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from minimind.config import TrainConfig
 from minimind.data.packing import IGNORED, Batch, Position
 from minimind.hardware import is_out_of_memory
+from minimind.model.transformer import MiniMind
 from minimind.training.acceleration import accelerate, compile_model
 from minimind.training.job import Job
 from minimind.training.objective import Setting
@@ -71,13 +73,22 @@ class Updater:
         self.group = job.group
         model = job.model.to(precision.device)
         self.objective.prepare(Setting(job.config, model, job.tokenizer, precision))
-        self.optimizer = Optimizer(model, job.config, precision.dtype, self.objective.parameters())
+        self.sharded = job.config.sharding == "fsdp" and self.group.size > 1
+        self.optimizer = self._optimizer(model, job.config, precision.dtype)
         self.working = accelerate(self.optimizer.working, precision, shared=self.optimizer.model)
         self.parts = 1
         self._compile_from = precision.compile_from
         self._data = job.data.train
         self._batches: Iterator[Batch] = iter(())
         self.seek(None)
+
+    def _optimizer(self, model: MiniMind, config: TrainConfig, dtype: torch.dtype) -> Optimizer:
+        extra = self.objective.parameters()
+        if not self.sharded:
+            return Optimizer(model, config, dtype, extra)
+        from minimind.training.sharding import ShardedOptimizer  # takes a second to load
+
+        return ShardedOptimizer(model, config, dtype, extra, self.group)
 
     def compile(self, steps: int) -> bool:
         """Let torch.compile have the model if that pays for `steps` more steps; returns whether it does."""
@@ -183,5 +194,5 @@ class Updater:
             for name, value in values.items():
                 scalars[name] = scalars.get(name, 0.0) + value * count / total
         scalars = self.group.total_scalars(scalars)
-        self.group.sum_gradients(self.optimizer.trained())
+        self.optimizer.exchange(self.group)
         return scalars

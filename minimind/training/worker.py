@@ -184,7 +184,7 @@ def adopt(changes: list[Difference], trainer: Trainer) -> None:
     if names & {"steps", "minutes", "epochs"}:
         trainer.state.steps = planned_steps(trainer.job)
     if "learning_rate" in names:
-        trainer.state.learning_rate = None
+        trainer.state.learning_rate, trainer.state.guards.rate_share = None, 1.0
         trainer.updater.optimizer.peak = trainer.config.learning_rate
 
 

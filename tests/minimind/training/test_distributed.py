@@ -18,9 +18,11 @@ import torch
 from minimind.config import MODEL_PRESETS, PRESET_TOKENIZERS, TrainConfig
 from minimind.data.packing import Batch, Position
 from minimind.errors import UserError
+from minimind.model.files import load_model
 from minimind.model.weights import read_weights
 from minimind.training import loop, worker
-from minimind.training.checkpoint import NoRoomError, write
+from minimind.training.changes import change_settings
+from minimind.training.checkpoint import NoRoomError, validate, write
 from minimind.training.control import Control
 from minimind.training.distributed import Processes
 from minimind.training.runs import RunView, create_run
@@ -104,14 +106,36 @@ def test_processes_learn_what_one_learns_whatever_their_number(run_directory: Ca
     assert verdict(two)["outcome"] == "finished"
     assert len(curve(two)) == 6
     same(two, alone)
-    for directory, processes in ((alone, 3), (two, 1)):
-        other = directory.with_name(f"{directory.name}-again")
-        shutil.copytree(directory, other)
-        shutil.rmtree(other / "checkpoints" / "step-000006")
-        assert train(other, processes) == [0] * processes
-        started = [json.loads(line) for line in (other / "events.jsonl").read_text().splitlines() if "started" in line]
-        assert [(mark["step"], mark["detail"]["processes"]) for mark in started][1] == (3, processes)
-        same(other, alone)
+    same(again(alone, 3), alone)
+    same(again(two, 1), alone)
+
+
+def again(directory: Path, processes: int, **settings: Any) -> Path:
+    """A copy of the run that goes on from its third step, in that many processes."""
+    other = directory.with_name(f"{directory.name}-{processes}")
+    shutil.copytree(directory, other)
+    shutil.rmtree(other / "checkpoints" / "step-000006")
+    change_settings(other, settings, allow=False)
+    assert train(other, processes) == [0] * processes
+    started = [json.loads(line) for line in (other / "events.jsonl").read_text().splitlines() if "started" in line]
+    assert [(mark["step"], mark["detail"]["processes"]) for mark in started][1] == (3, processes)
+    return other
+
+
+def test_a_model_in_shards_is_the_same_model(run_directory: Callable[..., Path]) -> None:
+    """Two processes with a shard each, one with all of it, and each going on from the other's checkpoint."""
+    alone, two = run_directory(), run_directory(sharding="fsdp")
+    assert train(alone, 1) == [0]
+    assert train(two) == [0, 0]
+    same(two, alone)
+    saved = two / "checkpoints" / "step-000006"
+    assert len(list(saved.glob("optimizer-shard-*.safetensors"))) == 2
+    validate(saved)
+    model, _, _ = load_model(saved)
+    assert all(torch.equal(parameter, weights(two)[name]) for name, parameter in model.named_parameters())
+    same(again(two, 1, sharding="none"), alone)
+    same(again(two, 3), alone)
+    same(again(alone, 2, sharding="fsdp"), alone)
 
 
 def test_a_killed_process_ends_the_run(run_directory: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
