@@ -22,12 +22,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser("chat", help="talk to a model / 与模型对话")
     add_engine_flags(parser)
     parser.add_argument("--system", metavar="TEXT", help="instruction before the conversation / 对话之前的系统指令")
+    parser.add_argument(
+        "--tools", action="store_true", help="let it call a calculator and text tools / 允许调用计算器和文本工具"
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
     engine, config = open_engine(arguments, output)
-    conversation = Conversation(engine, config, output, arguments.system)
+    conversation = Conversation(engine, config, output, arguments.system, with_tools=arguments.tools)
     conversation.introduce()
     for line in _lines(output):
         if line.startswith("/"):
@@ -58,11 +61,14 @@ def _lines(output: Output) -> Iterator[str]:
 class Conversation:
     """The messages so far, the settings, and what a line does to them."""
 
-    def __init__(self, engine: Engine, config: SampleConfig, output: Output, system: str | None) -> None:
+    def __init__(
+        self, engine: Engine, config: SampleConfig, output: Output, system: str | None, *, with_tools: bool = False
+    ) -> None:
         self._engine = engine
         self._config = config
         self._output = output
         self._system = system
+        self._with_tools = with_tools
         self._messages: list[dict[str, str]] = []
         self._continues = engine.metadata.get("objective") == "pretrain"
 
@@ -106,10 +112,14 @@ class Conversation:
 
     def answer(self, text: str) -> None:
         """Write the answer to `text`. Ctrl-C ends it; what was written by then is kept."""
+        from minimind.inference.tool_chat import chat_with_tools, final_answer
+
         message = {"role": "user", "content": text}
         system = [{"role": "system", "content": self._system}] if self._system else []
         if self._continues:
             stream = self._engine.complete(text, self._config)
+        elif self._with_tools:
+            stream = chat_with_tools(self._engine, [*system, *self._messages, message], self._config)
         else:
             stream = self._engine.chat([*system, *self._messages, message], self._config)
         written, last = "", None
@@ -121,7 +131,8 @@ class Conversation:
             stream.close()
         for note in self._engine.notes:
             self._output.say(note)
-        self._messages += [message, {"role": "assistant", "content": written}]
+        said = final_answer(written) if self._with_tools else written
+        self._messages += [message, {"role": "assistant", "content": said}]
         self._output.emit(_answer_data(written, last), "")
 
     def _set(self, name: str, value: str) -> None:

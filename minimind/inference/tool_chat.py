@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from minimind.config import SampleConfig
 from minimind.data.chat import encode_tool_results, prompt_style, tools_of
 from minimind.data.corpus import language_of
-from minimind.inference.engine import Engine, Token
+from minimind.inference.engine import Engine, Stream
 from minimind.tools.calls import read_answer
 from minimind.tools.toolbox import TOOLS, Tool, declared_tools, run_call
 
@@ -23,6 +23,11 @@ def tools_for(messages: Sequence[Mapping[str, Any]]) -> dict[str, Tool]:
     return dict(TOOLS) if declared is None else declared_tools(declared)
 
 
+def final_answer(text: str) -> str:
+    """What an answer of several turns says in the end: its last turn without calls and thoughts."""
+    return read_answer(text.rpartition("</tool_response>")[2]).content
+
+
 def chat_with_tools(
     engine: Engine,
     messages: Sequence[Mapping[str, Any]],
@@ -30,7 +35,7 @@ def chat_with_tools(
     *,
     most_turns: int = MOST_TURNS,
     stop: Callable[[], bool] | None = None,
-) -> Iterator[Token]:
+) -> Stream:
     """Answer a conversation as `Engine.chat` does, doing what the model calls in at most `most_turns` turns.
 
     What the tools return is part of the stream, as tokens without an id. Raises UserError for messages that are none.

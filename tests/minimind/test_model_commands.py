@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from minimind import cli
 from minimind.commands import bench, chat, generate, model
 from minimind.config import MODEL_PRESETS, SampleConfig
-from minimind.inference.engine import Engine
+from minimind.inference import tool_chat
+from minimind.inference.engine import Engine, Token
 from tests.minimind.tiny import save_tiny
 
 
@@ -230,3 +232,21 @@ def test_commands_load_no_torch_before_they_run() -> None:
     code = "import sys; from minimind.commands import generate, chat, model, bench; import minimind.benchmarks.decode"
     code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_chat_with_tools_does_what_is_called_and_keeps_the_answer(
+    run: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[dict[str, str]]] = []
+
+    def answer(_engine: Engine, messages: list[dict[str, str]], _config: SampleConfig) -> Iterator[Token]:
+        asked.append(messages)
+        yield Token(40, "<tool_call>…</tool_call>", 1.0)
+        yield Token(None, "\n<tool_response>\n6\n</tool_response>\n", None)
+        yield Token(41, "It is 6.", 1.0, finish="stop")
+
+    monkeypatch.setattr(tool_chat, "chat_with_tools", answer)
+    ran = run("chat", checkpoint, *FLAGS, "--tools", stdin="How many?\nSure?\n")
+    assert ran.status == 0
+    assert "<tool_response>\n6\n</tool_response>\nIt is 6." in ran.out
+    assert asked[1][1] == {"role": "assistant", "content": "It is 6."}

@@ -11,10 +11,18 @@ from minimind.data.corpus import TOOL_QUESTIONS
 from minimind.data.shards import Prepared, ReportProgress
 from minimind.data.tasks import prepare_tasks
 from minimind.data.tokenizer import Tokenizer
+from minimind.events import Alert, Event, Text
 from minimind.inference.engine import Engine, Token
 from minimind.inference.tool_chat import chat_with_tools
+from minimind.training.objective import Setting
 from minimind.training.objectives.cispo import ClippedImportancePolicyOptimization
 from minimind.training.tool_episodes import ToolSampler
+
+_NO_CALLS = Text(
+    "none of the first episodes calls a tool, so there is nothing to learn from: teach the model the format first, "
+    "with minimind train sft --data embedded-tools",
+    "最初的几个回合都没有调用工具，因此无从学起：请先用 minimind train sft --data embedded-tools 教模型学会调用格式",
+)
 
 
 class ToolUse(ClippedImportancePolicyOptimization):
@@ -26,6 +34,11 @@ class ToolUse(ClippedImportancePolicyOptimization):
     """
 
     prompts = TOOL_QUESTIONS
+
+    def prepare(self, setting: Setting) -> None:
+        """Begin as every such method; the first episodes will show whether the model calls tools at all."""
+        super().prepare(setting)
+        self._unsure = True
 
     def _make_sampler(self, seed: int) -> ToolSampler:
         """One that plays episodes."""
@@ -61,6 +74,14 @@ class ToolUse(ClippedImportancePolicyOptimization):
             embedded=made_task,
             read=read_tasks,
         )
+
+    def events(self, step: int) -> Iterator[Event]:
+        """What episodes were worth; once, that a model which never calls a tool has nothing to be rewarded for."""
+        told = [answer.text for group in self._news for answer in group]
+        yield from super().events(step)
+        if self._unsure and told and not any("</tool_call>" in text for text in told):
+            yield Alert("warning", "no-tool-calls", _NO_CALLS, step)
+        self._unsure = self._unsure and not told
 
     def respond(self, engine: Engine, prompt: str, config: SampleConfig) -> Iterator[Token]:
         """Answer the prompt, doing what the model calls."""

@@ -15,7 +15,7 @@ from minimind.data.agent_tasks import made_task
 from minimind.data.packing import IGNORED
 from minimind.data.tokenizer import Tokenizer
 from minimind.errors import UserError
-from minimind.events import Sample
+from minimind.events import Alert, Sample
 from minimind.inference.engine import Engine
 from minimind.training import tool_episodes
 from minimind.training.control import Control
@@ -121,6 +121,8 @@ def test_what_is_recorded_and_shown(make_trainer: MakeTrainer) -> None:
     assert sorted(listener.series("validation_reward")) == [0, 2]
     shown = {event.prompt for event in listener.events if isinstance(event, Sample)}
     assert set(ToolUse.prompts) <= shown
+    told = [event for event in listener.events if isinstance(event, Alert) and event.code == "no-tool-calls"]
+    assert [event.step for event in told] == [1]  # a model with random weights calls nothing
 
 
 def test_a_question_is_answered_with_tools(make_job: Any) -> None:
