@@ -53,6 +53,7 @@ _SCREENS = {
     "compare": "compare:CompareScreen",
     "lens": "lens:LensScreen",
     "train": "new_run:NewRunScreen",
+    "recipes": "recipes:RecipesScreen",
     "chat": "chat:ChatScreen",
     "settings": "settings:SettingsScreen",
     "doctor": "doctor:DoctorScreen",

@@ -29,6 +29,7 @@ _PLACES = (
     ("menu.review", "show('review')"),
     ("menu.mine", "show('mine')"),
     ("menu.runs", "go('runs')"),
+    ("menu.recipes", "show('recipes')"),
     ("menu.chat", "go('chat')"),
     ("menu.settings", "show('settings')"),
     ("menu.doctor", "show('doctor')"),
