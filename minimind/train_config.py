@@ -15,6 +15,7 @@ from minimind.reinforcement_config import (
     RELEASED_PPO,
     RELEASED_REINFORCEMENT,
     RELEASED_TOOLS,
+    TASK_KINDS,
     ActorCriticSettings,
     ReinforcementSettings,
     ToolSettings,
@@ -369,6 +370,11 @@ class TrainConfig(
                 "sharding = 'fsdp' 只支持 optimizer = 'adamw'、ema = 0 以及 float32 或 bfloat16：请调整这些设置",
             ),
             (bool(self.data), "data is empty: name a data set or a file", "data 为空：请给出数据集名或文件"),
+            (
+                bool(self.tasks),
+                f"tasks is empty: name some of {', '.join(TASK_KINDS)}",
+                f"tasks 为空：请从 {'、'.join(TASK_KINDS)} 中选",
+            ),
             (
                 self.objective not in REINFORCEMENT or self.max_new_tokens < self.sequence_length,
                 f"max_new_tokens = {self.max_new_tokens} leaves no room for a prompt: lower it below sequence_length",

@@ -186,7 +186,8 @@ def event_line(event: Event, output: Output) -> str | None:
             at = step_text(event.x, output) if event.axis == "step" else f"{clean_line(event.axis, 20)} {event.x:g}"
             return f"{at}  {figures(event.values, output)}"
         case Sample():
-            text = clean_line(f"{event.prompt} ▸ {event.text}", _SAMPLE_WIDTH)
+            name = f"[{event.name}] " if event.name not in ("", event.prompt) else ""
+            text = clean_line(f"{name}{event.prompt} ▸ {event.text}", _SAMPLE_WIDTH)
             return f"{step_text(event.step, output)}  {text}"
         case Alert():
             step = "" if event.step is None else f"{step_text(event.step, output)}  "

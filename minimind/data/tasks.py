@@ -89,8 +89,11 @@ def counting(choice: Choice) -> Task:
 
 
 def listing(choice: Choice) -> Task:
-    """Some of a kind, two to five of them: fine-tuning asks for three at most."""
-    amount = choice.integer(2, 5)
+    """One, two or three of a kind, as in fine-tuning.
+
+    Of larger numbers a small model only learns that a list pays: it stops minding the number (measured on nano).
+    """
+    amount = choice.integer(1, 3)
     question, words = ask_to_list(choice, amount)
     return _asked("listing", question, [word.en if choice.language == "en" else word.zh for word in words], amount)
 
@@ -115,13 +118,7 @@ TASKS: dict[str, Callable[[Choice], Task]] = {
 
 
 def task(index: int, kinds: Sequence[str], *, seed: int = 0, split: Split = "train") -> Task:
-    """Task number `index` (≥ 0) of a mix of `kinds`, each equally likely. Raises UserError for an unknown kind."""
-    for kind in kinds:
-        if kind not in TASKS:
-            known = " | ".join(TASKS)
-            raise UserError(
-                f"tasks = {kind!r}: no such kind: use {known}", f"tasks = {kind!r}：没有这种任务：请用 {known}"
-            )
+    """Task number `index` (≥ 0) of a mix of `kinds`, keys of TASKS, each equally likely."""
     choice = Choice("task", index, seed, split)
     make = TASKS[choice.pick(kinds)]
     while True:

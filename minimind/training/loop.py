@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -154,9 +154,11 @@ class Trainer:
         state.position = update.position
         state.seconds = self._earlier_seconds + time.monotonic() - self._began
         self._recent.append(update)
-        self._record_update(update)
-        for event in self.job.objective.events(state.step):
-            self._record.record(event)
+        told = list(self.job.objective.events(state.step))
+        self._record_update(update, [event for event in told if isinstance(event, Scalars)])
+        for event in told:
+            if not isinstance(event, Scalars):
+                self._record.record(event)
         self._tell_of_memory()
         if not update.overflowed and not self._guard(update):
             return
@@ -170,12 +172,14 @@ class Trainer:
     def _due(self, every: int) -> bool:
         return self.state.step % every == 0 or self.state.step == self.state.steps
 
-    def _record_update(self, update: Update) -> None:
+    def _record_update(self, update: Update, told: Sequence[Scalars] = ()) -> None:
+        """Record the figures of a step, with those that the method has `told` of."""
         state, now = self.state, time.monotonic()
         spent = sum(recent.seconds for recent in self._recent)
         a_step = (now - self._began) / max(self._updates, 1)
         values = {
             **update.scalars,
+            **{name: value for scalars in told for name, value in scalars.values.items()},
             "learning_rate": update.learning_rate,
             "gradient_norm": update.gradient_norm,
             "tokens_per_second": sum(recent.tokens for recent in self._recent) / max(spent, 1e-9),

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from minimind.config import TrainConfig
 from minimind.data.corpus import dialogue
 from minimind.data.tasks import CONVERSATION, TASKS, Task, encode_task, prepare_tasks, shuffled, task
 from minimind.data.tokenizer import Tokenizer
 from minimind.errors import UserError
+from minimind.reinforcement_config import TASK_KINDS
 from minimind.training.rewards import reward_parts
 
 KINDS = tuple(TASKS)
@@ -124,8 +126,11 @@ def test_prompts_that_are_too_long_are_left_out_with_a_note(tokenizer: Tokenizer
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"tasks = 'poems': no such kind: use arithmetic \| counting"):
-        task(0, ["poems"])
+    assert tuple(TASKS) == TASK_KINDS
+    with pytest.raises(UserError, match=r"tasks = .*arithmetic \| counting"):
+        TrainConfig.from_dict({"objective": "grpo", "tasks": ["poems"]})
+    with pytest.raises(UserError, match="tasks is empty"):
+        TrainConfig.from_dict({"objective": "grpo", "tasks": []})
 
 
 def test_the_order_of_an_epoch_can_be_taken_up_anywhere() -> None:
