@@ -18,6 +18,7 @@ from minimind.events import Text
 from minimind.safe_text import clean_line
 from minimind.training.run_files import LOCK, RUN, take_lock, write_atomic
 from minimind.training.run_view import RunView
+from minimind.training.runs import fingerprint
 
 FREE = frozenset(
     {
@@ -64,6 +65,22 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Dif
         if was != now:
             found.append(Difference(declared.name, was, now))
     return found
+
+
+def data_differences(request: Mapping[str, Any], before: str, after: str) -> list[Difference]:
+    """How the data differ where their fingerprints do, `before` and `after` being those of the tokens.
+
+    Where run.json (`request`) tells of files that have changed since, it is they that are named.
+    """
+    if before == after:
+        return []
+    known = request.get("data")
+    found = []
+    for entry in known if isinstance(known, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get("source"), str) and "size" in entry:
+            was, now = (_file_shown(about) for about in (entry, fingerprint(entry["source"])))
+            found += [Difference(entry["source"], was, now)] if was != now else []
+    return found or [Difference("contents of the data", before, after)]
 
 
 def binding(changes: Iterable[Difference]) -> list[Difference]:
@@ -140,6 +157,12 @@ def approved(request: Mapping[str, Any], change: Difference) -> bool:
         if isinstance(made, list) and len(made) == 2 and made[1] == change.after:
             return True
     return False
+
+
+def _file_shown(about: Mapping[str, Any]) -> str:
+    """A file's size and the beginning of its checksum; "gone" where there is none."""
+    size, digest = about.get("size"), about.get("edges_sha256")
+    return f"{size} bytes ({str(digest)[:8]})" if isinstance(size, int) else "gone"
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +42,8 @@ _TOLD: dict[str, type[Exception]] = {
     kind.__name__: kind for kind in (UserError, CheckpointError, NoRoomError, StoppedEarly)
 }
 """Failures of one process that are raised in all of them."""
+_SOURCE_LINE = re.compile(r"^\[[^]]*\] ?")
+"""Where in gloo's own source an error was noticed: of no use to a reader."""
 _PREPARATION = timedelta(days=7)
 """How long the others wait while the first one tokenises."""
 
@@ -197,7 +200,7 @@ class Processes(Group):
             try:
                 yield
             except RuntimeError as error:
-                said = clean_line(str(error).partition("\n")[0], 200)
+                said = clean_line(_SOURCE_LINE.sub("", str(error).partition("\n")[0]).partition(". ")[0], 200)
                 raise LostProcess(
                     Text(
                         f"{self._name} lost another process of the run, which was killed or stood still ({said}); "

@@ -113,7 +113,7 @@ def create_run(
                 "model": dict(model) if model is not None else _model_of(config.model),
                 "seed": config.seed,
                 "prediction": kept_prediction(config),
-                "data": [_fingerprint(source) for source in config.data],
+                "data": [fingerprint(source) for source in config.data],
                 "versions": _versions(),
                 "host": host_name(),
                 "working_directory": str(Path.cwd()),
@@ -301,7 +301,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _fingerprint(source: str) -> dict[str, Any]:
+def fingerprint(source: str) -> dict[str, Any]:
     """What tells later whether a data file is still the same: size, time, and a hash of its first and last 64 KiB."""
     path = Path(source).expanduser()
     try:

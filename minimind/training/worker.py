@@ -25,7 +25,16 @@ from minimind.events import Alert, Note, Progress, Text
 from minimind.hardware import is_out_of_memory, keep_freed_memory, wait_without_spinning
 from minimind.safe_text import clean_line
 from minimind.training import checkpoint
-from minimind.training.changes import FIXED, Difference, approved, binding, described, differences, refuse
+from minimind.training.changes import (
+    FIXED,
+    Difference,
+    approved,
+    binding,
+    data_differences,
+    described,
+    differences,
+    refuse,
+)
 from minimind.training.group import Group, StoppedEarly
 from minimind.training.recorder import Bystander, Recorder
 from minimind.training.run_files import CHECKPOINTS, FINAL, OUT_OF_MEMORY_CODE
@@ -116,10 +125,9 @@ class Worker:
         from minimind.training.state import STATE
 
         about = checkpoint.read_json(start / STATE)
-        changes = differences(about.get("config", {}), job.config.to_dict())
-        before = about.get("surroundings", {}).get("data")
-        if before != job.surroundings.data:
-            changes.append(Difference("contents of the data", before, job.surroundings.data))
+        config, now = job.config.to_dict(), job.surroundings.data
+        changes = differences(about.get("config", config), config)
+        changes += data_differences(view.request, about.get("surroundings", {}).get("data", now), now)
         asked_for = [change for change in changes if not approved(view.request, change)]
         refuse([*asked_for, *(change for change in changes if change.name in FIXED)], allowed=self._allow_changes)
         listed = described(binding(changes))
