@@ -22,6 +22,7 @@ COMMANDS = (
     "recipe",
     "ablate",
     "runs",
+    "queue",
     "estimate",
     "settings",
     "find_learning_rate",

@@ -34,6 +34,7 @@ from minimind.events import Text
 from minimind.figures import duration, number, size
 from minimind.safe_text import clean_line
 from minimind.training import launch
+from minimind.training.queue import wake_runner
 from minimind.training.runs import (
     STATE_NAMES,
     RunStatus,
@@ -125,6 +126,7 @@ def _add_take_over(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace, output: Output) -> int:
+    wake_runner()
     chosen = parse_filter(" ".join(arguments.filter))
     views = [view for view in list_runs() if chosen.fits(view)]
     if output.as_json:

@@ -18,6 +18,7 @@ from minimind.events import Text
 from minimind.safe_text import clean_line
 from minimind.training import launch
 from minimind.training.changes import change_settings
+from minimind.training.queue import enqueue
 from minimind.training.runs import RunStatus, RunView, create_run, find_run
 
 _INTERRUPTED = 130
@@ -44,6 +45,9 @@ def register(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--take-over",
         action="store_true",
         help="with --run: even if it was started on another machine, which is gone / 与 --run 一起用：原机器已不在，由本机接管",
+    )
+    parser.add_argument(
+        "--queue", action="store_true", help="start it when no other run is running / 排队，等其他训练结束后再启动"
     )
     parser.add_argument("--create-only", action="store_true", help="make the run, do not start it / 只新建训练，不启动")
     _add_machines(parser)
@@ -72,6 +76,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.create_only:
         output.emit({"id": directory.name, "directory": str(directory)}, str(directory))
         return 0
+    if arguments.queue:
+        return _wait(directory, order, output)
     if order.machines.index > 0:
         launch.join(directory, order)
     if resumed:
@@ -94,6 +100,22 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         )
     )
     return _watch(directory, output)
+
+
+def _wait(directory: Path, order: launch.Order, output: Output) -> int:
+    """Put the run into the queue. Raises UserError for a start that the queue could not repeat."""
+    if order != launch.Order():
+        raise UserError(
+            "--queue starts a run as it is: leave out --allow-changes and the machines",
+            "--queue 会按原样启动：请去掉 --allow-changes 和多机选项",
+        )
+    place = enqueue(directory)
+    said = Text(
+        f"{directory.name} waits for its turn, number {place}: `minimind queue list` shows the queue",
+        f"{directory.name} 已排队，第 {place} 位：`minimind queue list` 可查看队列",
+    )
+    output.emit({"id": directory.name, "directory": str(directory), "place": place}, said)
+    return 0
 
 
 def _machines(arguments: argparse.Namespace) -> launch.Machines:

@@ -19,6 +19,7 @@ from minimind.errors import UserError
 from minimind.hardware import available_cores
 from minimind.safe_text import clean_line
 from minimind.training import shim
+from minimind.training.companions import afterwards_command, occasions, start_follower
 from minimind.training.liveness import read_processes
 from minimind.training.processes import is_alive, processes_with_variable, send_signal
 from minimind.training.run_files import LOG, RUN_VARIABLE
@@ -197,6 +198,8 @@ def _start(view: RunView, command: Sequence[str], wish_seconds: float, grace_sec
             control_sequence=read_control(directory).sequence,
             wish_seconds=wish_seconds,
             grace_seconds=grace_seconds,
+            afterwards=afterwards_command(directory),
+            occasions=occasions(),
         )
         try:
             _start_shim(order, view.config.processes)
@@ -212,6 +215,7 @@ def _start(view: RunView, command: Sequence[str], wish_seconds: float, grace_sec
     if answer != shim.READY:
         problem = answer.removeprefix(shim.FAILED).decode("utf-8", "replace")
         raise _cannot_start(view, problem or next(iter(view.log_tail(1)), "no answer"))
+    start_follower(directory, trainer_environment())
 
 
 def _start_shim(order: shim.ShimOrder, processes: int) -> None:

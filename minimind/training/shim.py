@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -37,6 +38,7 @@ from minimind.training.run_files import (
     FINAL,
     LOCK,
     LOG,
+    NOTIFY_LOG,
     PROCESSES,
     RUN_VARIABLE,
     take_lock,
@@ -64,7 +66,8 @@ class ShimOrder(NamedTuple):
 
     `ready` is the inherited descriptor for the answer. `control_sequence` is the control file's sequence number when
     the start was asked for: an older wish to stop is forgotten, a newer one is obeyed. The trainer gets SIGTERM
-    `wish_seconds` after a wish to stop, and SIGKILL `grace_seconds` after that.
+    `wish_seconds` after a wish to stop, and SIGKILL `grace_seconds` after that. When all is over the command `afterwards`
+    is started, where one of the files `occasions` exists.
     """
 
     directory: str
@@ -74,6 +77,8 @@ class ShimOrder(NamedTuple):
     control_sequence: int
     wish_seconds: float
     grace_seconds: float
+    afterwards: Sequence[str] = ()
+    occasions: Sequence[str] = ()
 
 
 class Supervisor:
@@ -279,6 +284,16 @@ def supervise(order: ShimOrder) -> None:
     _answer(order.ready, READY)
     supervisor.watch()
     supervisor.finish()
+    _leave_the_rest(order)
+
+
+def _leave_the_rest(order: ShimOrder) -> None:
+    """Start what is to be done after a run, and do not wait for it: it outlives us."""
+    if not order.afterwards or not any(map(os.path.exists, order.occasions)):
+        return
+    with contextlib.suppress(OSError):  # the run has ended well without it
+        log = os.open(Path(order.directory) / NOTIFY_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        subprocess.Popen(order.afterwards, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
 def _take_run_lock(directory: Path) -> tuple[int | None, bool]:
