@@ -54,6 +54,7 @@ _SCREENS = {
     "lens": "lens:LensScreen",
     "train": "new_run:NewRunScreen",
     "recipes": "recipes:RecipesScreen",
+    "ablation": "ablation:AblationScreen",
     "chat": "chat:ChatScreen",
     "settings": "settings:SettingsScreen",
     "doctor": "doctor:DoctorScreen",

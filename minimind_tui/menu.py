@@ -30,6 +30,7 @@ _PLACES = (
     ("menu.mine", "show('mine')"),
     ("menu.runs", "go('runs')"),
     ("menu.recipes", "show('recipes')"),
+    ("menu.ablation", "show('ablation')"),
     ("menu.chat", "go('chat')"),
     ("menu.settings", "show('settings')"),
     ("menu.doctor", "show('doctor')"),
