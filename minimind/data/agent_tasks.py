@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from minimind.data.chat import tools_of
 from minimind.data.corpus.tool_tasks import messages, tool_task
 from minimind.data.corpus.world import Choice, Split
 from minimind.data.formats import Report, read_agent_tasks
 from minimind.data.tasks import Task
+from minimind.tools.toolbox import TOOLS as TOOLBOX
+from minimind.tools.toolbox import declared_name
 
 TOOLS = "tools"
 """The kind of a task whose ``expected`` are the right answers, one for each call."""
@@ -22,6 +25,17 @@ def made_task(index: int, kinds: Sequence[str] = (), *, seed: int = 0, split: Sp
     choice = Choice("tool-task", index, seed, split)
     task = tool_task(choice)
     return Task(TOOLS, tuple(messages(choice, task, _DECLARED_SHARE)), task.truths)
+
+
+def strange_tools(tasks: Iterable[Task]) -> tuple[int, list[str]]:
+    """How many of `tasks` declare a tool that is not among ours, and the names of those tools."""
+    count, names = 0, set[str]()
+    for task in tasks:
+        declared = tools_of(task.messages) or []
+        strange = {declared_name(tool) for tool in declared} - set(TOOLBOX)
+        count += bool(strange)
+        names |= strange
+    return count, sorted(names)
 
 
 def read_tasks(path: Path, report: Report) -> Iterator[Task]:

@@ -173,8 +173,12 @@ TOOLS: Mapping[str, Tool] = {tool.name: tool for tool in _ALL}
 
 def declared_tools(declarations: Iterable[Any]) -> dict[str, Tool]:
     """Those of our tools that `declarations` (as a chat's system message carries them) name; others are left out."""
-    names = []
-    for declaration in declarations:
-        function = declaration.get("function", declaration) if isinstance(declaration, Mapping) else None
-        names.append(function.get("name") if isinstance(function, Mapping) else None)
-    return {name: TOOLS[name] for name in names if isinstance(name, str) and name in TOOLS}
+    names = map(declared_name, declarations)
+    return {name: TOOLS[name] for name in names if name in TOOLS}
+
+
+def declared_name(declaration: Any) -> str:
+    """The name of a declared tool; empty where there is none."""
+    function = declaration.get("function", declaration) if isinstance(declaration, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    return name if isinstance(name, str) else ""

@@ -226,9 +226,18 @@ def task_order(count: int, seed: int, position: Position) -> Iterator[tuple[int,
         epoch, row = epoch + 1, 0
 
 
+def _spread(rewards: Tensor) -> dict[str, float]:
+    """How much the answers of a group differ: `rewards` [groups, answers]."""
+    if rewards.shape[1] == 1:
+        return {}
+    spread = float(rewards.std(1, correction=0).mean())
+    return {"reward_spread": spread, "degenerate_groups": float(is_degenerate(rewards).float().mean())}
+
+
 def summary(groups: Sequence[Group]) -> dict[str, float]:
-    """What is recorded about answers: the mean reward, its parts (each over the answers that have it), the mean standard
-    deviation within groups, the share of groups without any, lengths in tokens, entropy."""
+    """What is recorded about answers: the mean reward, its parts (each over the answers that have it), lengths in tokens,
+    entropy; of groups of several answers also the mean standard deviation in a group, and the share of groups without any.
+    """
     answers = [answer for group in groups for answer in group]
     rewards = rewards_of(groups)  # [groups, answers]
     parts = {
@@ -238,8 +247,7 @@ def summary(groups: Sequence[Group]) -> dict[str, float]:
     return {
         "reward": float(rewards.mean()),
         **parts,
-        "reward_spread": float(rewards.std(1, correction=0).mean()),
-        "degenerate_groups": float(is_degenerate(rewards).float().mean()),
+        **_spread(rewards),
         "answer_length": statistics.fmean(answer.episode.length for answer in answers),
         "finished_share": statistics.fmean(answer.finished for answer in answers),
         "entropy": statistics.fmean(answer.entropy for answer in answers),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from minimind.config import SampleConfig, TrainConfig
-from minimind.data.agent_tasks import made_task, read_tasks
+from minimind.data.agent_tasks import made_task, read_tasks, strange_tools
 from minimind.data.corpus import TOOL_QUESTIONS
 from minimind.data.shards import Prepared, ReportProgress
 from minimind.data.tasks import prepare_tasks
@@ -14,8 +15,10 @@ from minimind.data.tokenizer import Tokenizer
 from minimind.events import Alert, Event, Text
 from minimind.inference.engine import Engine, Token
 from minimind.inference.tool_chat import chat_with_tools
+from minimind.safe_text import clean_line
 from minimind.training.objective import Setting
 from minimind.training.objectives.cispo import ClippedImportancePolicyOptimization
+from minimind.training.policy import tasks_of
 from minimind.training.tool_episodes import ToolSampler
 
 _NO_CALLS = Text(
@@ -64,7 +67,7 @@ class ToolUse(ClippedImportancePolicyOptimization):
     ) -> Prepared:
         """Tasks with right answers: those made here, or those of agent_rl files."""
         del cache, embedded_bytes, progress
-        return prepare_tasks(
+        prepared = prepare_tasks(
             config.data,
             tokenizer,
             kinds=(),
@@ -74,6 +77,15 @@ class ToolUse(ClippedImportancePolicyOptimization):
             embedded=made_task,
             read=read_tasks,
         )
+        count, names = strange_tools(tasks_of(prepared.train))
+        if not count:
+            return prepared
+        listed = clean_line(", ".join(names), 120)
+        note = Text(
+            f"{count} of {len(prepared.train)} tasks declare tools that are not here ({listed}): calls of them fail",
+            f"{len(prepared.train)} 个任务中有 {count} 个声明了本机没有的工具（{listed}）：调用它们会失败",
+        )
+        return replace(prepared, notes=(*prepared.notes, note))
 
     def events(self, step: int) -> Iterator[Event]:
         """What episodes were worth; once, that a model which never calls a tool has nothing to be rewarded for."""

@@ -193,6 +193,7 @@ def test_critic_and_rollout_survive_an_interruption(
         random.seed(0)
         torch.manual_seed(0)
     assert series == {name: heard.series(name) for name in series}
+    assert not heard.series("degenerate_groups")  # there are no groups
     assert sorted(series["reward"]) == sorted(series["explained_variance"]) == [1, 5]
     first, second = tensors(straight), tensors(trainer)
     critics = dict(straight.updater.optimizer.extra), dict(trainer.updater.optimizer.extra)
@@ -222,3 +223,15 @@ def test_a_critic_that_is_not_finite_leaves_the_weights_alone(first_rollout: Any
     updater, objective, _ = first_rollout()
     next(iter(objective.parameters().values())).grad = torch.full_like(objective._critic.norm.weight, math.nan)
     assert math.isnan(updater.optimizer.clip_gradients())
+
+
+def test_a_correction_of_low_rank_trains_against_the_model_without_it(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference, which the critic reads, is then the trained model itself with its corrections off."""
+    monkeypatch.setattr(rollouts, "reward_parts", by_length)
+    trainer, listener = make_trainer(tmp_path, **SETTINGS | {"tune": "lora", "steps": 4, "learning_rate": 0.05})
+    assert trainer.run().outcome == "finished"
+    divergence = listener.series("kl")
+    assert divergence[4] > divergence[1]
+    assert not any(name.startswith("reference") for name in trainer.job.objective.state_tensors())

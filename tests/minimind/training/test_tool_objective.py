@@ -72,6 +72,11 @@ def test_tasks_of_a_file_keep_their_tools_and_answers(make_job: Any, tmp_path: P
     assert sorted(int(task.expected[0]) for task in tasks) == list(range(60))
     assert tasks[0].messages[0]["tools"] == [{"name": "length"}]
     assert "agent_rl.jsonl:61" in job.data.notes[0].en
+    assert len(job.data.notes) == 1
+    strange = [json.loads(json.dumps(row).replace("length", "weather")) for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in strange), encoding="utf-8")
+    (note,) = make_job(**SETTINGS | {"data": (str(path),), "sequence_length": 400}).data.notes
+    assert "declare tools that are not here (weather)" in note.en
     path.write_text(json.dumps({"conversations": rows[0]["conversations"]}) + "\n", encoding="utf-8")
     with pytest.raises(UserError, match=r'agent_rl\.jsonl:1: no "gt" list'):
         make_job(**SETTINGS | {"data": (str(path),)})
