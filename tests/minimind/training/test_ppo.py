@@ -226,11 +226,13 @@ def test_a_critic_that_is_not_finite_leaves_the_weights_alone(first_rollout: Any
 
 
 def test_a_correction_of_low_rank_trains_against_the_model_without_it(
-    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_trainer: MakeTrainer, trained_tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reference, which the critic reads, is then the trained model itself with its corrections off."""
     monkeypatch.setattr(rollouts, "reward_parts", by_length)
-    trainer, listener = make_trainer(tmp_path, **SETTINGS | {"tune": "lora", "steps": 4, "learning_rate": 0.05})
+    trainer, listener = make_trainer(
+        tmp_path, **SETTINGS | {"tune": "lora", "model": str(trained_tiny), "steps": 4, "learning_rate": 0.05}
+    )
     assert trainer.run().outcome == "finished"
     divergence = listener.series("kl")
     assert divergence[4] > divergence[1]
