@@ -10,7 +10,13 @@ from minimind.data.catalogue import CATALOGUE, EMBEDDED, Entry
 from minimind.data.formats import Kind
 from minimind.training.run_files import exists
 
-_KINDS: Mapping[str, Kind] = {"pretrain": "pretrain", "sft": "sft", "distillation": "sft", "dpo": "dpo"}
+_KINDS: Mapping[str, Kind] = {
+    "pretrain": "pretrain",
+    "sft": "sft",
+    "distillation": "sft",
+    "dpo": "dpo",
+    "tools": "agent",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,16 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Sample number `sample` of `count`; `used` is False where the trainer leaves it out."""
+    """Sample number `sample` of `count`; `used` is False where the trainer leaves it out.
+
+    A prompt is only read: the answers that the model gives to it are trained.
+    """
 
     sample: int
     count: int
     sequence_length: int
     used: bool
+    is_prompt: bool
     sides: tuple[Side, ...]
 
 
@@ -76,6 +80,7 @@ def _sample(data: Any) -> Seen:
         count=int(data["count"]),
         sequence_length=int(data["sequence_length"]),
         used=bool(data["used"]),
+        is_prompt=data["kind"] == "prompt",
         sides=tuple(_side(side) for side in data["sides"]),
     )
 

@@ -48,6 +48,8 @@ def _text(found: Lens, output: Output) -> str:
             for token, text, state in zip(side.ids, side.texts, side.states, strict=True)
         ]
         lines.append(_sums(side, output))
+    if found.kind == "prompt":
+        lines.append(output.pick("a prompt: the model's own answers are trained", "这是提示：训练的是模型自己的回答"))
     if not found.used:
         lines.append(output.pick("the trainer leaves this sample out", "训练器会跳过这个样本"))
     return "\n".join(lines)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from minimind import paths
 from minimind.config import MODEL_PRESETS, PRESET_TOKENIZERS, TrainConfig
-from minimind.data import packing, shards
+from minimind.data import packing
 from minimind.data.catalogue import resolve
 from minimind.data.packing import IGNORED, Part, Position
 from minimind.data.shards import TokenDataset
+from minimind.data.tasks import TaskDataset
 from minimind.data.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 from minimind.errors import UserError
 from minimind.interop.opening import open_any
@@ -25,6 +26,7 @@ from minimind.training.objective import find_objective
 
 TRAINED, READ, CUT = "t", "r", "c"
 """A token whose prediction the loss counts; one that is only read; one that does not fit and is left out."""
+PROMPT = "prompt"
 _HEAD_BYTES = 1_000_000
 """How much of each file is looked at: tokenising all of a large one takes as long as before a training."""
 _EMBEDDED_BYTES = 200_000
@@ -47,7 +49,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """Sample number `sample` (from 1) of the `count` that were looked at; `used` is False where the trainer skips it."""
+    """Sample number `sample` (from 1) of the `count` that were looked at; `used` is False where the trainer skips it.
+
+    `kind` is pretrain, sft, dpo, or prompt: then the model's own answers are trained, of which the data know nothing.
+    """
 
     kind: str
     sample: int
@@ -67,14 +72,9 @@ def look(config: TrainConfig, first: int = 1, amount: int = 1) -> list[Lens]:
     objective = find_objective(config.objective)
     tokenizer = _tokenizer_of(config)
     with tempfile.TemporaryDirectory() as directory:
-        data = shards.prepare(
-            _heads(config.data, Path(directory)),
-            tokenizer,
-            kind=objective.kind,
-            cache_directory=Path(directory) / "tokens",
-            embedded_bytes=_EMBEDDED_BYTES,
-            allow_bad=True,
-            processes=1,
+        heads = config.replace(data=_heads(config.data, Path(directory)), allow_bad=True)
+        data = objective.prepare_data(
+            heads, tokenizer, cache=Path(directory) / "tokens", embedded_bytes=_EMBEDDED_BYTES
         ).train
         count = len(data) // 2 if data.paired else len(data)
         if not 1 <= first <= count:
@@ -84,6 +84,10 @@ def look(config: TrainConfig, first: int = 1, amount: int = 1) -> list[Lens]:
             )
         found = []
         for sample in range(first, min(first + amount, count + 1)):
+            if isinstance(data, TaskDataset):
+                prompt = _side("", data, sample - 1, READ * _length(data, sample - 1), tokenizer)
+                found.append(Lens(PROMPT, sample, count, config.sequence_length, True, (prompt,)))
+                continue
             parts = packing.parts_of(data, sample - 1, config.sequence_length)
             sides = _sides(data, sample - 1, parts, config.sequence_length, tokenizer)
             found.append(Lens(objective.kind, sample, count, config.sequence_length, bool(parts), sides))
@@ -119,6 +123,10 @@ def _states(data: TokenDataset, documents: Sequence[int], parts: list[Part], seq
                 states[first + place + 1 - start] = READ if int(labels[place]) == IGNORED else TRAINED
         found.append("".join(states))
     return found
+
+
+def _length(data: TokenDataset, document: int) -> int:
+    return int(data.offsets[document + 1] - data.offsets[document])
 
 
 def _side(name: str, data: TokenDataset, document: int, states: str, tokenizer: Tokenizer) -> Side:

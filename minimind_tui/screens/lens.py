@@ -94,6 +94,8 @@ class LensScreen(MiniMindScreen):
                 cut=states.count("c"),
                 length=seen.sequence_length,
             )
+            if seen.is_prompt:
+                words += "\n" + self.t("lens.prompt")
             if not seen.used:
                 words += "\n" + self.t("lens.unused")
         self.query_one("#what", Line).show(words)

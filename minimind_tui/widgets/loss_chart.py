@@ -6,7 +6,7 @@ import math
 
 from minimind.config import MODEL_PRESETS, TrainConfig
 from minimind.events import Band, Level, Text
-from minimind_tui.metrics import GROUPS, group_of, main_group, name_of
+from minimind_tui.metrics import GROUPS, HELD_OUT, group_of, main_group, name_of
 from minimind_tui.run_watch import RunSnapshot
 from minimind_tui.widgets.line_chart import LineChart, Reference
 
@@ -36,9 +36,10 @@ class LossChart(LineChart):
         if snapshot.curves is not None:
             self.clear()
             self._be(main_group(snapshot.latest))
-            for name, (xs, ys) in snapshot.curves.items():
+            # Held-out figures are recorded first, but what is trained on comes first to the eye.
+            for name in sorted(snapshot.curves, key=lambda name: name.startswith(HELD_OUT)):
                 if group_of(name) == self.group:
-                    self.set_series(name, xs, ys, label=name_of(name))
+                    self.set_series(name, *snapshot.curves[name], label=name_of(name))
         for name, x, y in snapshot.points:
             if group_of(name) == self.group:
                 self.append(name, x, y, label=name_of(name))

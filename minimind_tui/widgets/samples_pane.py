@@ -15,6 +15,8 @@ from minimind.safe_text import clean, clean_line
 from minimind_tui.speech import Speaker
 
 _LONGEST = 4000
+_INLINE = 12
+"""Characters of a name that still stands before its prompt; a longer one (a reward and its parts) has its own line."""
 
 
 class SamplesPane(Speaker, Widget):
@@ -96,7 +98,8 @@ def _content(samples: Sequence[Sample], joint: str) -> Content:
         if text:
             text += "\n\n"
         if sample.name and sample.name != sample.prompt:
-            name = f"{clean_line(sample.name, 40)}  "
+            name = clean_line(sample.name, 120)
+            name += "\n" if len(name) > _INLINE else "  "
             spans.append(Span(len(text), len(text) + len(name), "$text-muted"))
             text += name
         prompt = clean(sample.prompt, _LONGEST)

@@ -62,6 +62,14 @@ def test_both_sides_of_a_pair_and_every_token_of_a_text() -> None:
     assert seen.sides[0].states == READ + TRAINED * (len(seen.sides[0].ids) - 1)
 
 
+@pytest.mark.parametrize("objective", ["grpo", "tools"])
+def test_a_prompt_is_only_read(objective: str) -> None:
+    seen = look(TrainConfig(objective=objective))[0]
+    assert (seen.kind, seen.used) == ("prompt", True)
+    assert set(seen.sides[0].states) == {READ}
+    assert "user" in seen.sides[0].texts
+
+
 def test_only_the_beginning_of_a_large_file_is_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "large.jsonl"
     line = json.dumps({"text": "fox " * 250}) + "\n"
