@@ -257,7 +257,7 @@ class ExperimentPane(Speaker, Vertical, can_focus=False):
             return
         experiment = self.experiment
         mark = ">" if self.ascii_only else "▶"
-        title = self.say(experiment.title) if experiment else self.experiment_name
+        title = self.say(experiment.title) if experiment else "…"
         self.query_one(".title", Static).update(Content(f"{mark} {clean_line(title)}"))
         self.query_one(".question", Static).update(Content(clean(self.say(experiment.question)) if experiment else ""))
         self._show_state()
