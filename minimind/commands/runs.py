@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minimind.commands import run_about, run_compare
+from minimind.commands import run_about, run_compare, run_export
 from minimind.commands.columns import in_columns
 from minimind.commands.output import Output
 from minimind.commands.run_diagnosis import diagnose_run
@@ -34,6 +34,7 @@ from minimind.events import Text
 from minimind.figures import duration, number, size
 from minimind.safe_text import clean_line
 from minimind.training import launch
+from minimind.training.compare import known_settings
 from minimind.training.queue import wake_runner
 from minimind.training.runs import (
     STATE_NAMES,
@@ -101,6 +102,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for command in about:
         _add_run(command)
     run_about.add_about_flags(*about)
+    export = add("export", run_export.export, "figures for other programs / 把指标导出给其他程序")
+    _add_run(export)
+    run_export.add_export_flags(export)
+    run_export.add_import_flags(
+        add("import", run_export.import_run, "a released trainer's console log as a run / 把发布版训练日志导入为训练")
+    )
     add("machine", machine, "how busy the machine is, and what each run uses / 机器有多忙，各个训练占用多少")
     _add_run(add("diagnose", diagnose_run, "what is wrong with a run and what to do / 诊断训练并给出建议"))
     compare = add(
@@ -173,7 +180,7 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
         "latest": plain_numbers(view.latest),
         "elapsed": view.elapsed,
         "parent": view.parent,
-        "config": view.config.to_dict(),
+        "config": known_settings(view),
         "checkpoints": [checkpoint_data(checkpoint) for checkpoint in checkpoints],
         "bad_records": view.bad_records,
         "prediction": view.request.get("prediction"),

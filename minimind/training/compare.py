@@ -79,10 +79,21 @@ def config_differences(views: Sequence[RunView]) -> list[Difference]:
 
     An architecture's fields are compared only where the runs know them. Unreadable runs have no settings.
     """
-    settings = [{} if view.problem else view.config.to_dict() for view in views]
+    settings = [known_settings(view) for view in views]
     models = [_prefixed("model", view.request.get("model")) for view in views]
     versions = [_prefixed("version", view.request.get("versions")) for view in views]
     return [*_differences(settings), *_differences(models if all(models) else []), *_differences(versions)]
+
+
+def known_settings(view: RunView) -> dict[str, Any]:
+    """What is known of a run's settings: of one read from a log only what the log tells."""
+    if view.problem is not None:
+        return {}
+    known = view.request.get("config")
+    settings = view.config.to_dict()
+    if "imported" in view.request and isinstance(known, dict):
+        return {name: value for name, value in settings.items() if name in known}
+    return settings
 
 
 def _prefixed(prefix: str, table: Any) -> dict[str, Any]:

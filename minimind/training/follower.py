@@ -94,22 +94,30 @@ class Follower:
 
 
 def run(directory: Path) -> None:
-    """Follow the run in `directory`, unless somebody does already."""
-    lock = take_lock(directory / LOCK, 0.0)
-    if lock is None:
-        return
+    """Follow the run in `directory`, unless somebody does already. Never raises: what goes wrong is said in a line."""
     try:
-        view, preferences = RunView(directory), load_preferences()
-        tracker: Tracker | None = None
+        view = RunView(directory)
+        lock = take_lock(directory / LOCK, 0.0)
+        if lock is None:
+            return
         try:
-            tracker = open_tracker(preferences.track, view)
-        except UserError as error:  # the tracker is not installed: alerts are passed on all the same
-            sys.stderr.write(error.text.en + "\n")
-        Follower(view, preferences, tracker).follow()
+            _follow(view)
+        finally:
+            os.close(lock)
     except UserError as error:
         sys.stderr.write(error.text.en + "\n")
-    finally:
-        os.close(lock)
+    except OSError as error:  # a full disk, a run deleted meanwhile
+        sys.stderr.write(f"{directory.name}: no longer followed: {error.strerror}\n")
+
+
+def _follow(view: RunView) -> None:
+    preferences = load_preferences()
+    tracker: Tracker | None = None
+    try:
+        tracker = open_tracker(preferences.track, view)
+    except UserError as error:  # the tracker is not installed: alerts are passed on all the same
+        sys.stderr.write(error.text.en + "\n")
+    Follower(view, preferences, tracker).follow()
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def create_run(
     name = checked_name(name)
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        directory = _new_directory(root, config.method)
+        directory = new_directory(root, config.method)
         write_atomic(
             directory / RUN,
             {
@@ -273,7 +273,7 @@ def _is_run(directory: Path) -> bool:
     return any(exists(directory / name) for name in (RUN, EVENTS, LOCK))
 
 
-def _new_directory(root: Path, method: str) -> Path:
+def new_directory(root: Path, method: str) -> Path:
     """Make a directory whose name nobody else has: who makes it owns the name. Raises OSError."""
     while True:
         directory = root / f"{date.today().isoformat()}-{method}-{secrets.token_hex(2)}"

@@ -28,7 +28,8 @@ RELEASED_NAMES = {
     "kl": "kl_ref",
     "answer_length": "avg_response_len",
     "reward_spread": "group_reward_std",
-    "clip_share": "clipfrac",
+    "clip_fraction": "clipfrac",
+    "approximate_kl": "approx_kl",
     "value_loss": "critic_loss",
     "load_balancing_loss": "aux_loss",
 }
@@ -36,10 +37,16 @@ RELEASED_NAMES = {
 
 
 def released_values(values: Mapping[str, float]) -> dict[str, float]:
-    """`values` under the names of the released trainers where they have one; `epoch_time` is minutes remaining."""
+    """`values` under the names of the released trainers where they have one.
+
+    Their `epoch_time` is minutes remaining; their `loss` is `logits_loss` (our loss) plus `aux_loss`.
+    """
     named = {RELEASED_NAMES.get(name, name): value for name, value in values.items() if name != "eta_seconds"}
     if "eta_seconds" in values:
         named["epoch_time"] = values["eta_seconds"] / 60
+    if "load_balancing_loss" in values and "loss" in values:
+        named["logits_loss"] = values["loss"]
+        named["loss"] = values["loss"] + values["load_balancing_loss"]
     return named
 
 
