@@ -184,8 +184,10 @@ class MiniMindApp(App[None]):
             self.bell()
 
     def _poll_news(self) -> list[News]:
+        from minimind.training.queue import wake_runner
         from minimind_tui.run_news import RunNews
 
+        wake_runner()
         if self._news is None:
             self._news = RunNews()
         return self._news.poll()

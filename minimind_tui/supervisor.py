@@ -20,6 +20,7 @@ from minimind.events import Mark
 from minimind.safe_text import clean_line
 from minimind.training import launch
 from minimind.training.about import change_about, change_tags, checked_name, read_about, set_note
+from minimind.training.queue import Waiting, change_queue, dequeue, enqueue, waiting_runs
 from minimind.training.recommend import recommended_config
 from minimind.training.run_files import EVENTS
 from minimind.training.run_filter import RunFilter
@@ -52,6 +53,8 @@ class RunSummary:
     device: str
     tags: tuple[str, ...]
     note: str
+    place: int | None
+    """Its place in the queue, from 1; None where it does not wait."""
     fits: bool
     """Whether it fulfils the condition it was asked for with."""
 
@@ -124,10 +127,11 @@ class RunList:
         with self._lock:
             self._look_for_runs()
             budget = _SCAN_BYTES
+            places = {waiting.directory: place for place, waiting in enumerate(waiting_runs(), 1)}
             summaries = []
             for directory, followed in self._followed.items():
                 budget -= self._follow(directory, followed, budget)
-                summaries.append(_summary(followed, condition or RunFilter()))
+                summaries.append(_summary(followed, condition or RunFilter(), places.get(directory)))
             return summaries
 
     def close(self) -> None:
@@ -175,7 +179,7 @@ class RunList:
         return read
 
 
-def _summary(followed: _Followed, condition: RunFilter) -> RunSummary:
+def _summary(followed: _Followed, condition: RunFilter, place: int | None) -> RunSummary:
     view, glance = followed.view, followed.glance
     status = view.status()
     config = None if view.problem else view.config
@@ -201,6 +205,7 @@ def _summary(followed: _Followed, condition: RunFilter) -> RunSummary:
         device=followed.best.device or (config.device if config else ""),
         tags=about.tags,
         note=about.note,
+        place=place,
         fits=condition.fits(view),
     )
 
@@ -213,12 +218,18 @@ def model_title(model: str) -> str:
     return path.name or model
 
 
-def start(config: TrainConfig) -> Path:
-    """Make a run and start its trainer; returns the directory. Raises UserError; then no run is left behind."""
+def start(config: TrainConfig, *, queue: bool = False) -> Path:
+    """Make a run and start its trainer, or let it wait for its turn; returns the directory.
+
+    Raises UserError; then no run is left behind.
+    """
     parent = None if config.model in MODEL_PRESETS else config.model
     run = create_run(config, parent=parent, argv=("minimind-tui",))
     try:
-        launch.launch(run.directory)
+        if queue:
+            enqueue(run.directory)
+        else:
+            launch.launch(run.directory)
     except UserError:
         discard(run.directory)
         raise
@@ -271,6 +282,27 @@ def set_learning_rate(directory: Path, rate: float) -> None:
 def stop(directory: Path, *, force: bool = False) -> None:
     """Ask a run to save and leave; with `force` end it at once. Raises UserError."""
     launch.stop(directory, force=force)
+
+
+def toggle_queue(directory: Path, *, first: bool = False) -> int | None:
+    """Let a run wait for its turn (with `first` as the next one), or no longer; returns its place. Raises UserError."""
+    if dequeue(directory) and not first:
+        return None
+    return enqueue(directory, first=first)
+
+
+def move_in_queue(directory: Path, places: int) -> None:
+    """Move a waiting run by so many places towards the end of the queue (negative: its head). Raises UserError."""
+
+    def move(entries: list[Waiting]) -> list[Waiting]:
+        found = next((place for place, entry in enumerate(entries) if entry.directory == directory), None)
+        if found is None:
+            return entries
+        rest = [entry for entry in entries if entry.directory != directory]
+        rest.insert(max(0, found + places), entries[found])
+        return rest
+
+    change_queue(move)
 
 
 def describe(directory: Path, name: str, tags: Sequence[str], note: str) -> None:

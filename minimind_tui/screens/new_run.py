@@ -74,6 +74,7 @@ class NewRunScreen(MiniMindScreen):
         Binding("m,ctrl+t", "more", "new_run.key.more"),
         Binding("o,ctrl+o", "model", "new_run.key.model"),
         Binding("d,ctrl+n", "data", "new_run.key.data"),
+        Binding("u", "queue", "new_run.key.queue", show=False),
         Binding("v,ctrl+y", "lens", "new_run.key.lens"),
         Binding("e,ctrl+r", "measure", "new_run.key.measure"),
         Binding("p,ctrl+g", "on_paper", "new_run.key.on_paper"),
@@ -107,6 +108,7 @@ class NewRunScreen(MiniMindScreen):
             yield SpokenButton("new_run.button.more", id="more")
             yield SpokenButton("new_run.button.model", id="model")
             yield SpokenButton("new_run.button.data", id="data")
+            yield SpokenButton("new_run.button.queue", id="queue")
         yield ConfigForm(self._config, main=MAIN_SETTINGS, suggestions={"model": tuple(MODEL_PRESETS)})
 
     def on_mount(self) -> None:
@@ -314,9 +316,16 @@ class NewRunScreen(MiniMindScreen):
     def _submitted(self) -> None:
         self.action_start()
 
-    @work(group="start")
-    async def action_start(self) -> None:
+    def action_start(self) -> None:
         """Start the run and show it."""
+        self._begin(queue=False)
+
+    def action_queue(self) -> None:
+        """Let the run wait until no other is running."""
+        self._begin(queue=True)
+
+    @work(group="start")
+    async def _begin(self, queue: bool) -> None:
         config = self._form.read()
         if not isinstance(config, TrainConfig):
             self._form.focus_problem()
@@ -328,7 +337,7 @@ class NewRunScreen(MiniMindScreen):
             self.workers.cancel_group(self, group)
         self.relabel()
         try:
-            directory = await asyncio.to_thread(supervisor.start, config)
+            directory = await asyncio.to_thread(supervisor.start, config, queue=queue)
         except UserError as error:
             self._problem = error.text
             with suppress(NoMatches):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +20,7 @@ from textual.css.query import NoMatches
 from minimind.errors import UserError
 from minimind.figures import number, rough_duration, size
 from minimind.safe_text import clean_line
-from minimind.training.machine import MachineWatch
+from minimind.training.machine import Machine, MachineWatch, RunUsage
 from minimind_tui import supervisor
 from minimind_tui.metrics import main_group
 from minimind_tui.run_watch import RunSnapshot, RunWatch
@@ -172,14 +174,20 @@ class RunScreen(RunActions):
     @work(group="machine", exclusive=True)
     async def _follow_machine(self) -> None:
         """Look at the machine while its pane is to be seen."""
-        watch = await asyncio.to_thread(MachineWatch)
-        directory = self._watch.directory
-        while not self._gone:
-            with suppress(NoMatches):
-                pane = self.query_one(MachinePane)
-                if pane.size.height:
-                    pane.set(*await asyncio.to_thread(lambda: (watch.now(), watch.of_run(directory))))
-            await asyncio.sleep(MACHINE_SECONDS)
+        directory, loop = self._watch.directory, asyncio.get_running_loop()
+        # psutil counts from one look of a thread to its next: it must always be the same thread.
+        thread = ThreadPoolExecutor(1)
+        try:
+            watch = await loop.run_in_executor(thread, MachineWatch)
+            while not self._gone:
+                with suppress(NoMatches):
+                    pane = self.query_one(MachinePane)
+                    if pane.size.height:
+                        look = partial(_look, watch, directory)
+                        pane.set(*await loop.run_in_executor(thread, look))
+                await asyncio.sleep(MACHINE_SECONDS)
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
 
     def _show(self, snapshot: RunSnapshot) -> None:
         self._snapshot = snapshot
@@ -404,3 +412,8 @@ class RunScreen(RunActions):
             self.app.tell(error.text, severity="error")
             return
         self.app.call_later(self.app.show_run, directory)
+
+
+def _look(watch: MachineWatch, directory: Path) -> tuple[Machine, RunUsage | None]:
+    """The machine, and what a run uses of it."""
+    return watch.now(), watch.of_run(directory)

@@ -70,6 +70,11 @@ class RunsScreen(RunActions):
         Binding("space", "mark", "runs.key.mark"),
         Binding("o", "compare", "runs.key.compare"),
         Binding("e", "describe", "runs.key.describe"),
+        Binding("u", "queue", "runs.key.queue", show=False),
+        Binding("U,shift+u", "queue(True)", "runs.key.queue_first", show=False),
+        Binding("w", "only_queue", "runs.key.only_queue", show=False),
+        Binding("K,shift+up", "move_in_queue(-1)", "runs.key.queue_up", show=False),
+        Binding("J,shift+down", "move_in_queue(1)", "runs.key.queue_down", show=False),
         Binding("c", "chat", "runs.key.chat", show=False),
         Binding("escape", "show_all", "runs.key.all", show=False),
     ]
@@ -83,6 +88,7 @@ class RunsScreen(RunActions):
         self._condition = RunFilter()
         self._complaint: Text | None = None
         self._marked: set[str] = set()
+        self._only_queue = False
         self._state: State | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -139,18 +145,26 @@ class RunsScreen(RunActions):
 
     def _show(self) -> None:
         shown = [run for run in self._runs.values() if run.fits]
+        if self._only_queue:
+            live = [run for run in shown if run.status.live]
+            shown = live + sorted((run for run in shown if run.place), key=lambda run: run.place or 0)
         now = time.time()
         self.query_one(ListTable).set_rows([self._row(run, now) for run in shown])
         self.set_class(self._looked and not shown, "-empty")
-        if self._runs and not shown:
+        if self._only_queue and not shown:
+            title, words = "", self.t("runs.queue_empty")
+        elif self._runs and not shown:
             title, words = "", self.t("runs.no_match", filter=self._filter)
         else:
             title, words = self.t("runs.empty_title"), self.t("runs.empty")
         self.query_one("#empty-title", Line).show(title)
         self.query_one("#empty-words", Line).show(words)
-        live = sum(run.status.live for run in self._runs.values())
+        alive = sum(run.status.live for run in self._runs.values())
         total = size(sum(run.size for run in self._runs.values()))
-        summary = self.t("runs.summary", count=len(self._runs), live=live, size=total) if self._runs else ""
+        summary = self.t("runs.summary", count=len(self._runs), live=alive, size=total) if self._runs else ""
+        waiting = sum(run.place is not None for run in self._runs.values())
+        if waiting or self._only_queue:
+            summary += " · " + self.t("runs.waiting" if self._only_queue else "runs.queued", count=waiting)
         if self._marked:
             summary += " · " + self.t("runs.marked", count=len(self._marked))
         if self._complaint is not None:
@@ -160,8 +174,11 @@ class RunsScreen(RunActions):
 
     def _row(self, run: RunSummary, now: float) -> TableRow:
         eta = run.eta_seconds
+        state = self.state_name(run.status)
+        if run.place is not None:
+            state = f"{state[:1]} {self.t('runs.place', place=run.place)}"
         cells = (
-            self.state_name(run.status),
+            state,
             clean_line(f"{run.name} ({run.id})" if run.name else run.id, 200),
             run.objective,
             _short(clean_line(run.model, 80)),
@@ -241,6 +258,25 @@ class RunsScreen(RunActions):
             self._marked ^= {run.id}
             self._show()
             self.query_one(ListTable).action_move(1)
+
+    @work(group="ask", exclusive=True)
+    async def action_queue(self, first: bool = False) -> None:
+        """Let the marked runs (or the one under the cursor) wait for their turn, or no longer."""
+        for run in self._chosen():
+            if await self.ask(supervisor.toggle_queue, run.directory, first=first):
+                self._marked.discard(run.id)
+
+    def action_only_queue(self) -> None:
+        """Only what runs and what waits, in order; or everything."""
+        self._only_queue = not self._only_queue
+        self._show()
+
+    @work(group="ask")
+    async def action_move_in_queue(self, places: int) -> None:
+        """Earlier or later in the queue."""
+        run = self._current()
+        if run is not None and run.place is not None:
+            await self.ask(supervisor.move_in_queue, run.directory, places)
 
     async def action_compare(self) -> None:
         """Lay the marked runs over each other."""

@@ -44,11 +44,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     monkeypatch.setattr("minimind.paths.shipped_models", lambda: Path("/nowhere"))
     configs: list[TrainConfig] = []
 
-    def start(config: TrainConfig) -> Path:
+    def start(config: TrainConfig, *, queue: bool = False) -> Path:
         configs.append(config)
         if config.seed == 11:
             raise UserError("/runs: no run can be made there: No space left on device", "磁盘已满")
-        return make_run(config=config)
+        return make_run(config=config, name="queued" if queue else None)
 
     monkeypatch.setattr(supervisor, "start", start)
     return configs
@@ -307,3 +307,13 @@ def test_where_a_method_most_likely_starts() -> None:
     assert shipped is not None
     assert shipped.is_shipped
     assert starting_model([], "sft") is None
+
+
+async def test_a_run_can_wait_for_its_turn(started: list[TrainConfig]) -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.show_new_run({"steps": 5})
+        await until_shown(pilot, "Queue", "812 steps")
+        await pilot.press("u")
+        await until(pilot, lambda: started)
+        await until_shown(pilot, "queued (")

@@ -7,6 +7,7 @@ import pytest
 from minimind.config import TrainConfig
 from minimind.events import Language, Mark
 from minimind.training.about import About, change_tags, read_about, rename_run
+from minimind.training.queue import waiting_runs
 from minimind.training.runs import Recorder, read_control
 from minimind_tui.app import MiniMindApp
 from minimind_tui.screens.compare import CompareScreen
@@ -230,3 +231,31 @@ async def test_the_device_of_the_last_start_is_shown() -> None:
     rename_run(directory, "mine")
     async with app.run_test(size=(160, 24)) as pilot:
         await until_shown(pilot, "mine (", "cuda", "Device")
+
+
+async def test_runs_wait_in_an_order_that_can_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minimind.training.queue.wake_runner", lambda: False)
+    first, second = make_run(name="apple"), make_run(name="pear")
+    make_run(steps=5, name="other", verdict={"outcome": "finished"})
+    app = MiniMindApp(language="en", target=("runs",))
+    async with app.run_test(size=(100, 24), notifications=True) as pilot:
+        await until_shown(pilot, "apple", "pear", "other")
+        await pilot.press("u")  # the newest is finished: it cannot wait
+        await until_told(pilot, "cannot wait for a start")
+        await pilot.press("end", "u")
+        await until_shown(pilot, "waits: 1", "waiting: 1")
+        await pilot.press("up", "u")
+        await until_shown(pilot, "waits: 2")
+        assert [one.directory for one in waiting_runs()] == [first, second]
+        await pilot.press("w")
+        await until(pilot, lambda: "other" not in text_of(app))
+        await pilot.press("shift+up")
+        await until(pilot, lambda: [one.directory for one in waiting_runs()] == [second, first])
+        await pilot.press("u")
+        await until(pilot, lambda: [one.directory for one in waiting_runs()] == [first])
+        await until_shown(pilot, "the queue: 1 wait")
+        await pilot.press("u")
+        await until(pilot, lambda: not waiting_runs())
+        await until_shown(pilot, "Nothing runs and nothing waits")
+        await pilot.press("w")
+        await until_shown(pilot, "other")
