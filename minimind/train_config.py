@@ -427,8 +427,13 @@ RELEASED: dict[str, dict[str, Any]] = {
 
 
 def train_preset(model: str, objective: str) -> dict[str, Any]:
-    """Recommended TrainConfig values for a model preset and an objective (empty where none were measured)."""
-    return dict(TRAIN_PRESETS.get((model, objective), {}))
+    """Recommended TrainConfig values for a model preset and an objective (empty where none were measured).
+
+    A method that learns from rewards begins with the released values then: the default learning rate is for new models
+    and would ruin a trained one.
+    """
+    unmeasured = RELEASED[objective] if objective in REINFORCEMENT else {}
+    return dict(TRAIN_PRESETS.get((model, objective), unmeasured))
 
 
 def released_recipe(objective: str) -> dict[str, Any]:

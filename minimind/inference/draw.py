@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -73,7 +72,7 @@ def _draw(logits: Tensor, temperature: float, generator: torch.Generator) -> tup
     """A token for each row of `logits` [texts, vocabulary], its log-probability and the distribution's entropy."""
     scores = (logits / temperature if temperature > 0 else logits).log_softmax(-1)  # [texts, vocabulary]
     probabilities = scores.exp()  # [texts, vocabulary]
-    entropy = -(probabilities * scores.clamp(min=-math.log(torch.finfo(scores.dtype).max))).sum(-1)  # [texts]
+    entropy = torch.special.entr(probabilities).sum(-1)  # [texts]
     if temperature > 0:
         heights = probabilities.cumsum(-1)  # [texts, vocabulary]
         drawn = torch.rand(len(logits), 1, generator=generator)  # [texts, 1]

@@ -61,7 +61,7 @@ def recommended_config(objective: str, given: Mapping[str, Any]) -> TrainConfig:
         )
     model = str(chosen.get("model", DEFAULT_MODEL))
     preset = preset_of(model)
-    values = train_preset(preset, objective) if preset is not None else {}
+    values = train_preset(preset or "", objective)
     if chosen.get("recipe") == "released":
         values = released_recipe(objective)
     if chosen.get("tune") == "lora":

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from minimind.config import TrainConfig
+from minimind.config import TrainConfig, train_preset
 from minimind.data.packing import IGNORED, Batch
 from minimind.data.shards import TokenDataset
 from minimind.errors import UserError
@@ -275,3 +275,9 @@ def test_an_epoch_answers_every_task_once(make_job: MakeJob) -> None:
     job = make_job(**SETTINGS | {"objective": "grpo", "accumulation_steps": 2, "updates_per_rollout": 3})
     assert job.objective.updates_per_epoch(job.data.train, job.config) == pytest.approx(2048 / 6 * 3)
     assert isinstance(job.objective.validation(job.data.validation, job.config)[0], Batch)
+
+
+def test_a_model_without_measured_settings_is_not_ruined_by_the_default_rate() -> None:
+    assert train_preset("minimind3", "grpo")["learning_rate"] == 3e-7
+    assert train_preset("nano", "cispo")["learning_rate"] == 1e-4
+    assert train_preset("minimind3", "pretrain") == {}
