@@ -32,6 +32,8 @@ OBJECTIVES = (
     "tools",
 )
 """The training methods, each a file of that name in ``minimind/training/objectives``."""
+DURATIONS = ("steps", "minutes", "epochs")
+"""Settings of which a config has one at most."""
 RECIPES = ("default", "released")
 """Where settings come from that a person does not name: TRAIN_PRESETS, or RELEASED."""
 
@@ -386,6 +388,16 @@ class TrainConfig(
 TRAIN_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("nano", "pretrain"): {"minutes": 3.0, "batch_size": 8, "data_megabytes": 10.0},
     ("nano", "sft"): {"minutes": 1.5, "batch_size": 8, "learning_rate": 1e-3, "warmup": 0.1},
+    ("nano", "sft-lora"): {"learning_rate": 3e-3, "warmup": 0.1},
+    ("nano", "dpo"): {
+        "minutes": 2.0,
+        "batch_size": 16,
+        "learning_rate": 3e-5,
+        "data_megabytes": 1.5,
+        "evaluate_every": 25,
+    },
+    ("nano", "dpo-lora"): {"learning_rate": 3e-4},
+    ("nano", "distillation"): {"minutes": 1.5, "batch_size": 8, "learning_rate": 1e-3, "warmup": 0.1},
     ("nano", "grpo"): NANO_REINFORCEMENT,
     ("nano", "cispo"): NANO_REINFORCEMENT,
 }
@@ -415,7 +427,7 @@ RELEASED: dict[str, dict[str, Any]] = {
         "sequence_length": 340,
     },
     "sft": {"epochs": 2.0, "batch_size": 16, "learning_rate": 1e-5, "sequence_length": 768},
-    "lora": {"epochs": 10.0, "batch_size": 32, "learning_rate": 1e-4, "sequence_length": 340},
+    "sft-lora": {"epochs": 10.0, "batch_size": 32, "learning_rate": 1e-4, "sequence_length": 340},
     "dpo": {"epochs": 1.0, "batch_size": 4, "learning_rate": 4e-8, "sequence_length": 1024},
     "distillation": {"epochs": 6.0, "batch_size": 32, "learning_rate": 5e-6, "sequence_length": 340},
     "grpo": RELEASED_REINFORCEMENT,
@@ -423,19 +435,33 @@ RELEASED: dict[str, dict[str, Any]] = {
     "ppo": RELEASED_PPO,
     "tools": RELEASED_TOOLS,
 }
-"""What the released MiniMind-3 scripts set for a method, whatever the model; ``lora`` for that tuning of any method."""
+"""What the released MiniMind-3 scripts set for a method, whatever the model."""
 
 
-def train_preset(model: str, objective: str) -> dict[str, Any]:
-    """Recommended TrainConfig values for a model preset and an objective (empty where none were measured).
+_UNMEASURED = {method: RELEASED[method] for method in ("dpo", "distillation", "sft-lora", *REINFORCEMENT)}
+"""Where nothing was measured for a size: methods that would ruin a trained model at the default learning rate, which is
+for new ones."""
 
-    A method that learns from rewards begins with the released values then: the default learning rate is for new models
-    and would ruin a trained one.
+
+def train_preset(model: str, objective: str, tune: str = "full") -> dict[str, Any]:
+    """Recommended TrainConfig values for a model preset, an objective and a tuning.
+
+    Where none were measured, those of the released scripts for methods that need them, else none.
     """
-    unmeasured = RELEASED[objective] if objective in REINFORCEMENT else {}
-    return dict(TRAIN_PRESETS.get((model, objective), unmeasured))
+    found = (TRAIN_PRESETS.get((model, name), _UNMEASURED.get(name, {})) for name in (objective, f"{objective}-{tune}"))
+    return _joined(*found)
 
 
-def released_recipe(objective: str) -> dict[str, Any]:
-    """The values of MiniMind's own scripts for an objective; only the optimiser's where it is not in RELEASED."""
-    return _RELEASED_OPTIMIZER | RELEASED.get(objective, {})
+def released_recipe(objective: str, tune: str = "full") -> dict[str, Any]:
+    """The values of MiniMind's own scripts for a method; only the optimiser's where it is not in RELEASED."""
+    return _joined(_RELEASED_OPTIMIZER, RELEASED.get(objective, {}), RELEASED.get(f"{objective}-{tune}", {}))
+
+
+def _joined(*tables: dict[str, Any]) -> dict[str, Any]:
+    """All values, later ones over earlier ones; one duration takes the place of another."""
+    values: dict[str, Any] = {}
+    for table in tables:
+        if not table.keys().isdisjoint(DURATIONS):
+            values = {name: value for name, value in values.items() if name not in DURATIONS}
+        values |= table
+    return values

@@ -121,6 +121,10 @@ def _plain(value: float, _language: Language) -> str:
     return number(value)
 
 
+def _share(value: float, _language: Language) -> str:
+    return percent(value)
+
+
 _FIGURES: dict[str, _Figure] = {
     "loss": _Figure(Text("loss", "损失"), Text("loss {}", "损失 {}"), _plain),
     "validation_loss": _Figure(Text("held-out loss", "留出集损失"), Text("held-out loss {}", "留出集损失 {}"), _plain),
@@ -134,6 +138,19 @@ _FIGURES: dict[str, _Figure] = {
     ),
     "memory_bytes": _Figure(Text("memory", "内存"), Text("{}", "{}"), lambda value, _: size(value)),
     "tokens": _Figure(Text("tokens", "词元"), Text("{} tokens", "{} 词元"), lambda value, _: quantity(value)),
+    "ce_loss": _Figure(Text("text's loss", "文本损失"), Text("text's loss {}", "文本损失 {}"), _plain),
+    "distill_loss": _Figure(Text("teacher's loss", "教师损失"), Text("teacher's loss {}", "教师损失 {}"), _plain),
+    "accuracy": _Figure(Text("preferred", "偏好正确率"), Text("{} preferred", "偏好正确率 {}"), _share),
+    "margin": _Figure(Text("margin", "间隔"), Text("margin {}", "间隔 {}"), _plain),
+    "chosen_reward": _Figure(Text("reward, chosen", "选中的奖励"), Text("chosen {}", "选中 {}"), _plain),
+    "rejected_reward": _Figure(Text("reward, rejected", "落选的奖励"), Text("rejected {}", "落选 {}"), _plain),
+    "validation_accuracy": _Figure(
+        Text("held-out preferred", "留出集偏好正确率"), Text("{} preferred there", "留出集偏好正确率 {}"), _share
+    ),
+    "validation_margin": _Figure(
+        Text("held-out margin", "留出集间隔"), Text("margin {} there", "留出集间隔 {}"), _plain
+    ),
+    "validation_kl": _Figure(Text("KL to the start", "与起始模型的 KL"), Text("KL {} a token", "每词元 KL {}"), _plain),
     "epoch": _Figure(Text("epoch", "轮次"), Text("epoch {}", "第 {} 轮"), lambda value, _: f"{value:.2f}"),
     "data_wait": _Figure(Text("waiting for data", "等待数据"), Text("{}", "{}"), lambda value, _: percent(value)),
     "trained_share": _Figure(

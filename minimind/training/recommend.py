@@ -12,9 +12,8 @@ from minimind.declaration import read_settings
 from minimind.errors import UserError
 from minimind.interop.configs import model_config
 from minimind.model.locate import CONFIG, locate_model
-from minimind.train_config import RELEASED
+from minimind.train_config import DURATIONS
 
-_DURATIONS = ("steps", "minutes", "epochs")
 DEFAULT_MODEL = "nano"
 
 
@@ -61,13 +60,12 @@ def recommended_config(objective: str, given: Mapping[str, Any]) -> TrainConfig:
         )
     model = str(chosen.get("model", DEFAULT_MODEL))
     preset = preset_of(model)
-    values = train_preset(preset or "", objective)
+    tune = str(chosen.get("tune", "full"))
+    values = train_preset(preset or "", objective, tune)
     if chosen.get("recipe") == "released":
-        values = released_recipe(objective)
-    if chosen.get("tune") == "lora":
-        values |= RELEASED["lora"] if chosen.get("recipe") == "released" else train_preset(preset or "", "lora")
-    if any(name in chosen for name in _DURATIONS):
-        values = {name: value for name, value in values.items() if name not in _DURATIONS}
+        values = released_recipe(objective, tune)
+    if any(name in chosen for name in DURATIONS):
+        values = {name: value for name, value in values.items() if name not in DURATIONS}
     if model not in MODEL_PRESETS:
         chosen["model"] = str(locate_model(model).absolute())
     config = TrainConfig.from_dict(values | chosen | {"objective": objective})

@@ -215,12 +215,12 @@ class NewRunScreen(MiniMindScreen):
             self.relabel()
             return
         self._config = config
-        if all(getattr(config, name) == getattr(before, name) for name in ("objective", "model", "recipe")):
+        if all(getattr(config, name) == getattr(before, name) for name in ("objective", "tune", "model", "recipe")):
             self._measure(PATIENCE)
         else:
             self.workers.cancel_group(self, "measure")
             anew = config.objective != before.objective
-            given = {name: getattr(config, name) for name in ("model", "data", "recipe")}
+            given = {name: getattr(config, name) for name in ("tune", "model", "data", "recipe")}
             self._advise(given, PATIENCE, anew=anew)
 
     @work(group="advise", exclusive=True)
