@@ -28,8 +28,13 @@ class BareApp(App[None]):
 
 
 def lines_of(app: App[None]) -> list[str]:
-    """The rows of the screen as text; asserts that every row is exactly as wide as the terminal."""
-    lines = []
+    """The rows of the screen as text; asserts that every row is exactly as wide as the terminal.
+
+    Empty between a change of the terminal's size and the layout that answers it.
+    """
+    lines: list[str] = []
+    if app.screen._compositor.size != app.size:
+        return lines
     for strip in app.screen._compositor.render_strips():
         text = "".join(segment.text for segment in strip if not segment.control)
         assert strip.cell_length == app.size.width == cell_len(text), repr(text)
