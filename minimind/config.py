@@ -22,9 +22,17 @@ from minimind.declaration import (
     setting,
 )
 from minimind.errors import UserError
-from minimind.train_config import OBJECTIVES, TRAIN_PRESETS, TrainConfig, released_recipe, train_preset
+from minimind.train_config import (
+    BEST_PRETRAINING,
+    OBJECTIVES,
+    TRAIN_PRESETS,
+    TrainConfig,
+    released_recipe,
+    train_preset,
+)
 
 __all__ = [
+    "BEST_PRETRAINING",
     "MINIMIND2",
     "MINIMIND2_ROUTER",
     "MODEL_PRESETS",

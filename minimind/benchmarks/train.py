@@ -57,13 +57,21 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--overhead", action="store_true", help="also what the loop itself costs / 同时测训练循环自身的开销"
     )
+    parser.add_argument(
+        "--time-to-loss",
+        type=int,
+        metavar="STEPS",
+        help="only this: the time to the loss that the released recipe has after STEPS / "
+        "只测这一项：达到发布版配方训练 STEPS 步后的损失需要多久",
+    )
     add_against(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
-    for name in ("steps", "repeat"):
-        if getattr(arguments, name) < 1:
+    counts = {"steps": arguments.steps, "repeat": arguments.repeat, "time-to-loss": arguments.time_to_loss}
+    for name, count in counts.items():
+        if count is not None and count < 1:
             raise UserError(f"--{name} must be 1 or more", f"--{name} 至少为 1")
     shape = model_shape(arguments.model)
     config = TrainConfig.from_dict(
@@ -82,6 +90,11 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         tokenizer = PRESET_TOKENIZERS.get(arguments.model)
         job = open_job(shape, tokenizer, file, config, paths.cache() / "tokens")
         peak = ceilings.matmul_bfloat16 if job.surroundings.dtype == "bfloat16" else ceilings.matmul_float32
+        if arguments.time_to_loss is not None:
+            from minimind.benchmarks.time_to_loss import measure
+
+            measure(arguments, job, file, _about(arguments, job), output)
+            return 0
         _against_plain(arguments, job, peak, output)
         if arguments.ablate:
             _ablate(arguments, job, output)
@@ -189,25 +202,14 @@ def _overhead(job: Job, folder: Path, output: Output) -> None:
 
 def _against_reference(arguments: argparse.Namespace, job: Job, file: Path, output: Output) -> None:
     """Ours beside the reference's own training loop, on the same documents, model, batch and row length."""
-    from minimind.benchmarks.training_steps import our_step, speed
+    from minimind.benchmarks.training_steps import our_step, reference_speed, speed
 
     step, measured = our_step(job), []
     with Reference(arguments.against, device=job.precision.device.type) as reference:
-
-        def theirs(steps: int) -> float:
-            trained = reference.train(
-                job.model.config,
-                file,
-                batch_size=job.config.batch_size,
-                sequence_length=job.config.sequence_length,
-                steps=steps,
-            )
-            return trained.useful_tokens / trained.seconds
-
-        theirs(1)
+        reference_speed(reference, job, file, 1)
         step()
         for _ in range(arguments.repeat):
-            measured.append((speed(step, arguments.steps), theirs(arguments.steps)))
+            measured.append((speed(step, arguments.steps), reference_speed(reference, job, file, arguments.steps)))
     data = {**_about(arguments, job), "against": "reference", **_ratio(measured)}
     output.emit(
         data,

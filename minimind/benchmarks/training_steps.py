@@ -35,6 +35,7 @@ from minimind.training.recorder import Recorder
 from minimind.training.update import Updater
 
 if TYPE_CHECKING:
+    from minimind.benchmarks.reference import Reference
     from minimind.training.objective import Objective
     from minimind.training.update import Update
 
@@ -185,6 +186,15 @@ def speed(step: Step, steps: int) -> float:
     began = time.monotonic()
     tokens = sum(step() for _ in range(steps))
     return tokens / (time.monotonic() - began)
+
+
+def reference_speed(reference: Reference, job: Job, file: Path, steps: int) -> float:
+    """Useful tokens a second of the checkout's own loop with the job's model, batch and row length; ask once first."""
+    config = job.config
+    trained = reference.train(
+        job.model.config, file, batch_size=config.batch_size, sequence_length=config.sequence_length, steps=steps
+    )
+    return trained.useful_tokens / trained.seconds
 
 
 def pairs(first: Step, second: Step, steps: int, repeat: int) -> list[tuple[float, float]]:
