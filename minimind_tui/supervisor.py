@@ -47,6 +47,7 @@ class RunSummary:
     eta_seconds: float | None
     loss: float | None
     best_loss: float | None
+    reward: float | None
     size: int
     checkpoints: int
     newest: Path | None
@@ -199,6 +200,7 @@ def _summary(followed: _Followed, condition: RunFilter, place: int | None) -> Ru
         eta_seconds=glance.latest.get("eta_seconds") if status.state == "running" else None,
         loss=glance.latest.get("loss"),
         best_loss=followed.best.value,
+        reward=glance.latest.get("reward"),
         size=max(0, followed.stamp[0]) + sum(checkpoint.size for checkpoint in checkpoints),
         checkpoints=len(checkpoints),
         newest=checkpoints[-1].path if checkpoints else None,

@@ -186,12 +186,20 @@ class RunsScreen(RunActions):
             " ".join(run.tags),
             "" if run.share is None else percent(run.share),
             "" if eta is None else rough_duration(eta, self.language),
-            "" if run.loss is None else number(run.loss),
-            "" if run.best_loss is None else number(run.best_loss),
+            *self._figures(run),
             rough_duration(now - run.created, self.language) if run.created else "",
             size(run.size),
         )
         return TableRow(run.id, cells, STATE_MARKS[run.status.state][2], run.id in self._marked)
+
+    def _figures(self, run: RunSummary) -> tuple[str, str]:
+        """The latest loss and the best held-out one; with an arrow the rewards, of which more is better."""
+        if run.reward is None:
+            loss = "" if run.loss is None else number(run.loss)
+            return loss, "" if run.best_loss is None else number(run.best_loss)
+        up = "^" if self.ascii_only else "↑"
+        best = "" if run.best_loss is None else f"{up}{-run.best_loss:.3g}"
+        return f"{up}{run.reward:.3g}", best
 
     @on(ListTable.Moved)
     def _tell_more(self) -> None:

@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from minimind.events import Band, Level, Text
-from minimind_tui.metrics import GROUPS, UNDRAWN, group_of, name_of
+from minimind_tui.metrics import GROUPS, HELD_OUT, UNDRAWN, group_of, name_of
 from minimind_tui.run_watch import Curves
 from minimind_tui.speech import Speaker
 from minimind_tui.widgets.line import Line
@@ -78,7 +78,8 @@ class MetricCharts(Speaker, Widget):
             for name, chart in self._charts.items():
                 chart.clear()
                 self._series[name].clear()
-            for series, (xs, ys) in curves.items():
+            for series in sorted(curves, key=lambda name: name.startswith(HELD_OUT)):
+                xs, ys = curves[series]
                 chart_or_none = self._chart_of(series)
                 if chart_or_none is not None:
                     chart_or_none.set_series(series, xs, _scaled(series, ys), label=name_of(series))
@@ -102,7 +103,8 @@ class MetricCharts(Speaker, Widget):
             chart.smoothed = smoothed
 
     def _chart_of(self, series: str) -> LineChart | None:
-        if series in UNDRAWN:
+        # Of reinforcement learning the held-out loss is the held-out reward with another sign.
+        if series in UNDRAWN or (series == "validation_loss" and self._main == "rewards"):
             return None
         group = group_of(series)
         self._series[group].add(series)

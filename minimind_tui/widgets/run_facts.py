@@ -13,8 +13,12 @@ from minimind_tui.run_watch import RunSnapshot
 from minimind_tui.widgets.painted import Painted, Row, StyleKey
 
 FIGURES = (
+    ("reward", "reward", number),
+    ("validation_reward", "held_out", number),
     ("loss", "loss", number),
     ("validation_loss", "held_out", number),
+    ("accuracy", "accuracy", percent),
+    ("kl", "kl", number),
     ("learning_rate", "learning_rate", number),
     ("gradient_norm", "gradient_norm", number),
     ("tokens_per_second", "speed", quantity),
@@ -25,6 +29,7 @@ FIGURES = (
 )
 """Series, string key and format, in the order in which they are given up when there is no room."""
 
+_LOSSES = ("loss", "validation_loss")
 _LONGEST_BAR = 40
 
 
@@ -101,8 +106,10 @@ class RunFacts(Painted):
     def _figures(self, snapshot: RunSnapshot, width: int, count: int) -> list[Row]:
         rows: list[Row] = [[]]
         used = 0
+        # The loss of a method that earns rewards says nothing, and its held-out one is the reward with another sign.
+        silent = _LOSSES if "reward" in snapshot.latest else ()
         for series, key, shown in FIGURES:
-            if series not in snapshot.latest:
+            if series not in snapshot.latest or series in silent:
                 continue
             label, value = f" {self.t(f'run.figure.{key}')} ", f"{shown(snapshot.latest[series])}  "
             needed = width_of(label) + width_of(value)

@@ -74,7 +74,10 @@ class RunOutcome(Speaker, Line):
 
     def _finished(self, snapshot: RunSnapshot) -> list[str]:
         time_taken = duration(snapshot.elapsed, self.language)
-        lines = [self.t("run.finished", steps=snapshot.step, time=time_taken, best=number(self._best))]
+        key, best = "run.finished", self._best
+        if "validation_reward" in snapshot.latest and best is not None:
+            key, best = "run.finished_reward", -best  # such a loss is the reward with another sign
+        lines = [self.t(key, steps=snapshot.step, time=time_taken, best=number(best))]
         if snapshot.outcomes:
             lines.append(self.t("run.predicted") + " · ".join(map(self._compared, snapshot.outcomes)))
         if snapshot.checkpoints:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minimind.config import TrainConfig
-from minimind.events import Language, Mark
+from minimind.events import Language, Mark, Scalars
 from minimind.training.about import About, change_tags, read_about, rename_run
 from minimind.training.queue import waiting_runs
 from minimind.training.runs import Recorder, read_control
@@ -259,3 +259,19 @@ async def test_runs_wait_in_an_order_that_can_be_changed(monkeypatch: pytest.Mon
         await until_shown(pilot, "Nothing runs and nothing waits")
         await pilot.press("w")
         await until_shown(pilot, "other")
+
+
+async def test_of_a_method_that_earns_rewards_the_reward_is_shown() -> None:
+    directory = make_run(steps=0, config=TrainConfig(objective="grpo", model="nano"))
+    with Recorder(directory) as recorder:
+        recorder.record(Mark("started", 0))
+        recorder.record(Scalars(1, {"loss": 0.001, "reward": 0.75}))
+        recorder.record(Scalars(1, {"validation_loss": -0.5, "validation_reward": 0.5}))
+        recorder.finish({"outcome": "finished"})
+    app = MiniMindApp(language="en", target=("runs",))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "↑0.75", "↑0.5")
+        await pilot.press("enter")
+        text = await until_shown(pilot, "highest held-out reward 0.5", "Reward  ━ mean reward 0.7500")
+        assert "held-out 0.5000" in text
+        assert "0.001" not in text
