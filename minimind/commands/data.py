@@ -52,6 +52,8 @@ def register(subparsers: argparse._SubParsersAction[Any]) -> None:
         look.add_argument("--row", type=int, default=1, metavar="N", help="which row, from 1 / 第几行，从 1 数")
         look.add_argument("--kind", choices=_KINDS, help="what it is for (guessed otherwise) / 用途（默认自动判断）")
         if name == "mask":
+            side = "of a preference pair, the rejected side / 偏好对中落选的一方"
+            look.add_argument("--rejected", action="store_true", help=side)
             look.add_argument("--tokenizer", metavar="NAME|PATH", help="which tokenizer / 用哪个分词器")
         look.set_defaults(run=run)
 
@@ -178,7 +180,7 @@ def run_mask(arguments: argparse.Namespace, output: Output) -> int:
         ids = [tokenizer.bos_id, *tokenizer.encode(row), tokenizer.eos_id]
         mask = [False] + [True] * (len(ids) - 1)
     else:
-        messages = row[0] if kind in ("dpo", "agent") else row
+        messages = row[arguments.rejected] if kind == "dpo" else row[0] if kind == "agent" else row
         ids, mask = chat.encode_dialogue(tokenizer, messages, tools=chat.tools_of(messages), empty_thought=False)
     labels = [tokenizer.token_label(token) for token in ids]
     lines = [

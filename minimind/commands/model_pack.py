@@ -56,8 +56,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 def _without_places(metadata: dict[str, Any]) -> dict[str, Any]:
     """`metadata` with the name of each model it started from in place of where that was on this machine."""
     cleaned = dict(metadata)
-    if isinstance(start := metadata.get("model"), str):
-        cleaned["model"] = Path(start).name
+    for key in ("model", "base"):
+        if isinstance(start := metadata.get(key), str):
+            cleaned[key] = Path(start).name
     if isinstance(history := metadata.get("history"), list):
         cleaned["history"] = [_without_places(earlier) for earlier in history]
     return cleaned

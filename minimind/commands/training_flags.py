@@ -12,7 +12,7 @@ from minimind.data.formats import Kind
 from minimind.data.preflight import refuse_unusable
 from minimind.errors import UserError
 from minimind.model.locate import refuse_pointer
-from minimind.training.recommend import recommended_config
+from minimind.training.recommend import recommended_config, refuse_incomplete
 
 _KINDS: dict[str, Kind] = {
     "pretrain": "pretrain",
@@ -57,8 +57,8 @@ def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"--set {assignment}: write NAME=VALUE", f"--set {assignment}：请写成 NAME=VALUE（名称=值）"
             )
         given[name.strip()] = value.strip()
-    given |= given_flags(arguments, TrainConfig)
-    return {name: value for name, value in given.items() if (name, value) != ("objective", None)}  # none was named
+    flags = given_flags(arguments, TrainConfig)
+    return given | {name: value for name, value in flags.items() if value is not None}  # no method may be named
 
 
 def training_config(arguments: argparse.Namespace) -> TrainConfig:
@@ -67,6 +67,7 @@ def training_config(arguments: argparse.Namespace) -> TrainConfig:
     Raises UserError for whatever is refused, and for data files that are not there or cannot be used.
     """
     config = recommended_config(arguments.objective, given_settings(arguments))
+    refuse_incomplete(config)
     _refuse_foreign(config, given_flags(arguments, TrainConfig))
     if config.model not in MODEL_PRESETS:
         refuse_pointer(Path(config.model))

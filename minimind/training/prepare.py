@@ -26,6 +26,7 @@ from minimind.training.group import Group
 from minimind.training.initial import set_initial_weights
 from minimind.training.job import Job
 from minimind.training.objective import find_objective
+from minimind.training.recommend import refuse_incomplete
 from minimind.training.state import Surroundings
 
 ReportProgress = Callable[[int, int | None], None]
@@ -48,6 +49,7 @@ def build_job(
     `tell` hears of other work that takes a while. `group` are the processes that will share its batches.
     Seeds the global random generators. Raises UserError for whatever does not fit together.
     """
+    refuse_incomplete(config)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     use_deterministic_algorithms(config.deterministic)
@@ -123,11 +125,6 @@ def _adapt(model: MiniMind, config: TrainConfig, metadata: dict[str, Any], *, fr
 
 def _fresh(config: TrainConfig) -> tuple[MiniMind, Tokenizer, dict[str, Any], list[Text]]:
     """A new model of a preset. Another tokenizer than the preset's decides the size of its vocabulary."""
-    if config.tune == "lora":
-        raise UserError(
-            f"tune = 'lora' corrects a trained model, and {config.model} is only an architecture: name one with --model",
-            f"tune = 'lora' 用于修正训练好的模型，而 {config.model} 只是结构：请用 --model 指定一个模型",
-        )
     preset = MODEL_PRESETS[config.model]
     tokenizer = Tokenizer.load(config.tokenizer or PRESET_TOKENIZERS.get(config.model, DEFAULT_TOKENIZER))
     notes = []

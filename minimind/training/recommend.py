@@ -74,6 +74,20 @@ def recommended_config(objective: str, given: Mapping[str, Any]) -> TrainConfig:
     return config.replace(data=tuple(map(_data_file, config.data)))
 
 
+def refuse_incomplete(config: TrainConfig) -> None:
+    """Raise UserError where a method lacks what it cannot do without: a teacher, or trained weights to correct."""
+    if config.objective == "distillation" and config.teacher is None:
+        raise UserError(
+            "distillation learns from a trained model: name one with --teacher (a run, a folder or a shipped model)",
+            "蒸馏要向训练好的模型学习：请用 --teacher 指定（训练编号、目录或自带的模型）",
+        )
+    if config.tune == "lora" and config.model in MODEL_PRESETS:
+        raise UserError(
+            f"tune = 'lora' corrects a trained model, and {config.model} is only an architecture: name one with --model",
+            f"tune = 'lora' 用于修正训练好的模型，而 {config.model} 只是结构：请用 --model 指定一个模型",
+        )
+
+
 def _data_file(name: str) -> str:
     """The file of a downloaded data set; any other name, and that of a file which is there, as it is."""
     downloaded = None if Path(name).is_file() else hub.downloaded_dataset(name)

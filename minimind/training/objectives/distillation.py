@@ -32,10 +32,10 @@ class Distillation(FineTune):
     """
 
     def prepare(self, setting: Setting) -> None:
-        """Open the teacher. Raises UserError where there is none, or it reads other tokens than the student."""
+        """Open the teacher. Raises UserError where there is no such model, or it reads other tokens than the student."""
         config = setting.config
         self._alpha, self._temperature = config.distill_alpha, config.distill_temperature
-        name = require_teacher(config.teacher)
+        name = str(config.teacher)
         teacher, tokenizer, _ = open_any(locate_model(name))
         _refuse_other_tokens(name, teacher, tokenizer, setting)
         self._teacher = frozen_copy(teacher, setting.precision)
@@ -56,16 +56,6 @@ class Distillation(FineTune):
         """The cross-entropy on held-out text, as in fine-tuning."""
         result = held_out(model, FineTune(), batches)
         return {"validation_loss": result.loss, "validation_bits_per_byte": result.bits_per_byte}
-
-
-def require_teacher(name: str | None) -> str:
-    """The name of the teacher. Raises UserError where none is given."""
-    if name is None:
-        raise UserError(
-            "distillation learns from a trained model: name one with --teacher (a run, a folder or a shipped model)",
-            "蒸馏要向训练好的模型学习：请用 --teacher 指定（训练编号、目录或自带的模型）",
-        )
-    return name
 
 
 def _refuse_other_tokens(name: str, teacher: MiniMind, tokenizer: Tokenizer, setting: Setting) -> None:
