@@ -239,8 +239,8 @@ class MachineSettings(Config):
     )
     gradient_checkpointing: bool = setting(
         False,
-        "keep only what enters each block and compute the rest again: less memory, a third slower",
-        "只保留每层的输入，其余在反向时重算：省内存，约慢三分之一",
+        "keep only what enters each block and compute the rest again: less memory, a quarter slower",
+        "只保留每层的输入，其余在反向时重算：省内存，约慢四分之一",
         advanced=True,
     )
     deterministic: bool = setting(

@@ -162,6 +162,20 @@ async def test_the_objective_brings_its_recommended_settings_and_keeps_what_was_
         assert (started[0].steps, started[0].minutes, started[0].batch_size) == (20, None, 5)
 
 
+async def test_another_recipe_brings_its_settings_and_keeps_what_was_set() -> None:
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 40)) as pilot:
+        await app.show_new_run()
+        await until_shown(pilot, "812 steps")
+        assert shown_value(app, "optimizer") == "muon"
+        type_into(app, "batch_size", "5")
+        type_into(app, "recipe", "released")
+        await until(pilot, lambda: shown_value(app, "optimizer") == "adamw")
+        assert shown_value(app, "learning_rate") == "0.0005"
+        assert shown_value(app, "batch_size") == "5"
+        assert shown_value(app, "accumulation_steps") == "8"
+
+
 async def test_fine_tuning_from_a_checkpoint_that_is_chosen(home: Path) -> None:
     directory = make_run(steps=60, verdict={"outcome": "finished"})
     config = json.dumps(MODEL_PRESETS["nano"].to_dict()).encode()
