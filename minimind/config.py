@@ -22,14 +22,8 @@ from minimind.declaration import (
     setting,
 )
 from minimind.errors import UserError
-from minimind.train_config import (
-    BEST_PRETRAINING,
-    OBJECTIVES,
-    TRAIN_PRESETS,
-    TrainConfig,
-    released_recipe,
-    train_preset,
-)
+from minimind.train_config import OBJECTIVES, TrainConfig
+from minimind.train_presets import BEST_PRETRAINING, TRAIN_PRESETS, released_recipe, train_preset
 
 __all__ = [
     "BEST_PRETRAINING",

@@ -19,6 +19,8 @@ from minimind.commands import train as train_command
 from minimind.commands.output import Output
 from minimind.config import MODEL_PRESETS, TrainConfig, train_preset
 from minimind.errors import UserError
+from minimind.train_config import DURATIONS
+from minimind.train_presets import RELEASED, TRAIN_PRESETS
 from minimind.training import launch, worker
 from minimind.training.estimate import estimate, planned_steps, probe
 from minimind.training.job import Job
@@ -138,6 +140,17 @@ def test_the_released_recipe_takes_the_place_of_the_recommended_settings() -> No
     assert (config.batch_size, config.minutes) == (4, None)
     timed = recommended_config("pretrain", {"recipe": "released", "minutes": 2})
     assert (timed.minutes, timed.epochs) == (2.0, None)
+
+
+def test_every_recommendation_is_one_that_can_be_made() -> None:
+    for (preset, method), values in TRAIN_PRESETS.items():
+        objective, _, tune = method.partition("-")
+        made = recommended_config(objective, {"model": preset, "tune": tune or "full"})
+        assert all(getattr(made, name) == value for name, value in values.items() if name not in DURATIONS)
+    for method in RELEASED:
+        objective, _, tune = method.partition("-")
+        given = {"model": "nano", "tune": tune or "full", "recipe": "released"}
+        assert recommended_config(objective, given).optimizer == "adamw"
 
 
 def test_a_run_keeps_its_starting_point_and_its_preset_is_recognised(home: Path) -> None:
