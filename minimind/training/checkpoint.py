@@ -30,6 +30,7 @@ from minimind.training.run_files import sync_directory
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{6,})")
+_TEMPORARY = ".tmp-"
 _CHUNK = 1 << 20
 _OVERHEAD = 1 << 16
 """Bytes reckoned for the manifest, directory entries and rounding to blocks."""
@@ -85,8 +86,8 @@ def write(root: Path, step: int, files: Mapping[str, Content], *, keep: int, pro
             with contextlib.suppress(CheckpointError):
                 validate(final)
                 return final
-            shutil.rmtree(final)
-        _place(root / f".tmp-{os.getpid()}-{step}", final, step, files)
+            _remove(final)
+        _place(root / f"{_TEMPORARY}{os.getpid()}-{step}", final, step, files)
     _prune(root, step, keep, protect)
     return final
 
@@ -180,7 +181,7 @@ def drop_after(directory: Path) -> None:
     newest = step_of(directory)
     for step in reversed(steps(directory.parent)):
         if newest is not None and step > newest:
-            shutil.rmtree(directory_for(directory.parent, step), ignore_errors=True)
+            _remove(directory_for(directory.parent, step))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -281,7 +282,7 @@ def _write_file(path: Path, content: bytes) -> None:
 def _sweep(root: Path) -> None:
     """Remove what killed saves left: the run's lock makes us the only writer."""
     for entry in root.iterdir():
-        if entry.name.startswith(".tmp-"):
+        if entry.name.startswith(_TEMPORARY):
             shutil.rmtree(entry, ignore_errors=True)
 
 
@@ -292,4 +293,12 @@ def _prune(root: Path, newest: int, keep: int, protect: Collection[int]) -> None
     kept = set(sorted(kept)[-keep:]) | (kept & set(protect))
     for step in found:
         if step not in kept:
-            shutil.rmtree(directory_for(root, step), ignore_errors=True)
+            _remove(directory_for(root, step))
+
+
+def _remove(directory: Path) -> None:
+    """Remove a checkpoint, as far as the system lets us; killed in between, nothing that looks like one remains."""
+    aside = directory.with_name(f"{_TEMPORARY}gone-{directory.name}")
+    with contextlib.suppress(OSError):
+        directory.rename(aside)
+        shutil.rmtree(aside)

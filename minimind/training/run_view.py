@@ -248,7 +248,9 @@ class RunView:
     def _take_mark(self, event: Mark) -> None:
         self.marks.append(event)
         if event.what in ("started", "rolled-back"):
-            self._go_back(event.step)
+            # From the beginning everything is said anew, also what had been measured before the first step.
+            begins = event.what == "started" and event.step == 0
+            self._go_back(-1 if begins else event.step)
         self.step = event.step
 
     def _take_other(self, event: Event) -> None:
