@@ -163,7 +163,7 @@ def _living(directory: Path, processes: RunProcesses | None) -> RunStatus:
     reason = _UNSUPERVISED if not supervised else _TRAINING if trainer is not None else _STARTING
     if want == "stop":
         state, reason = "stopping", _STOPPING
-    elif (paused := _pause_of(directory)) is not None:
+    elif (paused := _pause_of(directory)) is not None and (want == "pause" or "reason" in paused):
         state, reason = "paused", _WAITING.get(str(paused.get("reason")), _PAUSED)
     elif want == "pause":
         reason = _PAUSING
@@ -209,7 +209,7 @@ _STARTING = Text("starting", "正在启动")
 
 def _pause_of(directory: Path) -> dict[str, Any] | None:
     """What the trainer said of the pause it is in; None where its last word about pausing is another."""
-    for record in reversed(last_records(directory / EVENTS, _MARK_BYTES)):
+    for record in reversed(last_records(directory / EVENTS, _MARK_BYTES, b'"mark"')):
         if record.get("kind") == "mark" and record.get("what") in ("paused", "resumed", "started"):
             detail = record.get("detail")
             return (detail if isinstance(detail, dict) else {}) if record["what"] == "paused" else None

@@ -106,8 +106,11 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def last_records(path: Path, size: int) -> list[dict[str, Any]]:
-    """The whole records within the last `size` bytes of the file, oldest first; none where it cannot be read."""
+def last_records(path: Path, size: int, containing: bytes = b"") -> list[dict[str, Any]]:
+    """The whole records within the last `size` bytes of the file, oldest first; none where it cannot be read.
+
+    With `containing` only the lines that have these bytes in them are looked at.
+    """
     try:
         with open_to_read(path) as file:
             end = file.seek(0, os.SEEK_END)
@@ -116,4 +119,5 @@ def last_records(path: Path, size: int) -> list[dict[str, Any]]:
     except OSError:
         return []
     whole = lines[:-1] if end <= size else lines[1:-1]
-    return [record for record in map(parse_line, whole) if record is not None]
+    records = (parse_line(line) for line in whole if containing in line)
+    return [record for record in records if record is not None]

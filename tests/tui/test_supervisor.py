@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -81,6 +82,36 @@ def test_a_run_at_rest_is_not_read_again(home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("minimind_tui.supervisor.RunView.glance", None)
     assert runs.poll() == before
     runs.close()
+
+
+def bytes_read() -> int:
+    """What this process has read so far, from whatever file."""
+    fields = Path("/proc/self/io").read_text(encoding="ascii").split()
+    return int(fields[fields.index("rchar:") + 1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts what Linux counts")
+def test_watching_ten_long_runs_reads_little(home: Path) -> None:
+    """A poll of runs at rest reads a little of each, one of runs at work no more than the ends of their files."""
+    directories = [make_run(steps=1000, total=100_000) for _ in range(10)]
+    runs = RunList()
+    with contextlib.ExitStack() as stack:
+        for directory in directories:
+            stack.enter_context(alive(directory))
+        for _ in range(8):
+            runs.poll()
+        before = bytes_read()
+        assert len(runs.poll()) == 10
+        at_rest = bytes_read() - before
+        for directory in directories:
+            with Recorder(directory) as recorder:
+                recorder.record(scalars(1001, 100_000))
+        before = bytes_read()
+        assert {run.step for run in runs.poll()} == {1001}
+        at_work = bytes_read() - before
+    runs.close()
+    assert at_rest < 10 * 32_000
+    assert at_work < at_rest + 10 * 80_000
 
 
 def test_best_losses_of_long_runs_are_found_over_several_polls(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

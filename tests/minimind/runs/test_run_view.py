@@ -314,3 +314,17 @@ def test_what_was_asked_for_is_known(home: Path) -> None:
     view = RunView(run.directory)
     assert view.name == "a␛[2Jb"
     assert view.config == TrainConfig()
+
+
+def test_a_run_that_begins_again_says_everything_anew(run_directory: Path) -> None:
+    """Killed before anything was saved, it measures once more before its first step; that is one point, not two."""
+    for _ in range(2):
+        record(run_directory, Mark("started", 0), Scalars(0, {"validation_loss": 7.6}), Sample(0, "p", "untrained"))
+        record(run_directory, Scalars(1, {"loss": 7.5}))
+    record(run_directory, Mark("rolled-back", 0))
+    view = RunView(run_directory)
+    view.refresh()
+    assert view.series["validation_loss"].x == [0]
+    assert [sample.step for sample in view.samples] == [0]
+    assert "loss" not in view.series
+    view.close()
