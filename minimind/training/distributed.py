@@ -17,6 +17,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,6 +26,8 @@ from typing import Any, NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, _set_pg_timeout
+from torch.distributed.rendezvous import rendezvous
 
 from minimind.errors import UserError
 from minimind.events import Text
@@ -44,8 +47,9 @@ _TOLD: dict[str, type[Exception]] = {
 """Failures of one process that are raised in all of them."""
 _SOURCE_LINE = re.compile(r"^\[[^]]*\] ?")
 """Where in gloo's own source an error was noticed: of no use to a reader."""
-_PREPARATION = timedelta(days=7)
-"""How long the others wait while the first one tokenises."""
+_CONNECTING = timedelta(seconds=60)
+"""How long the processes have to find each other once all of them have started."""
+_POLL_SECONDS = 0.05
 
 
 _GAVE_UP = Text(
@@ -86,11 +90,19 @@ class Processes(Group):
             torch.cuda.set_device(self._local_rank)
         else:
             torch.set_num_threads(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", self.size))))
-        # Longer than the watchdog's patience: the process that hangs is to be found by its own watchdog first.
-        timeout = timedelta(seconds=1.25 * seconds + 5)
         with self._exchange():
-            dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=timeout)
-            self._patient = dist.new_group(backend="gloo", timeout=_PREPARATION)
+            store, *_ = next(iter(rendezvous("env://", timeout=_CONNECTING)))
+            # torchrun's store outlives a restart: without a name of its own this start would read the last one's addresses.
+            self._store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+                store=self._store,
+                rank=self.rank,
+                world_size=self.size,
+                timeout=_CONNECTING,
+            )
+        # Longer than the watchdog's patience: the process that hangs is to be found by its own watchdog first.
+        _set_pg_timeout(timedelta(seconds=1.25 * seconds + 5))
 
     def of_first(self, value: Json) -> Json:
         answer: Json = self._hear(json.dumps(value).encode() if self.first else b"")
@@ -158,7 +170,7 @@ class Processes(Group):
                     answers.append(work())
             except Exception as error:
                 failure = error
-            problems = self._gather(_problem(failure), self._patient)
+            problems = self._said(f"turn {now}", _problem(failure))
             if failure is not None:
                 raise failure
             for problem in problems:
@@ -173,6 +185,15 @@ class Processes(Group):
         self._watchdog.stop()
         dist.destroy_process_group()
 
+    def _said(self, what: str, problem: list[str] | None) -> list[list[str] | None]:
+        """Every process's `problem`; waits for all of them, however long they take, and for signals meanwhile."""
+        keys = [f"{what} {rank}" for rank in range(self.size)]
+        with self._exchange():
+            self._store.set(keys[self.rank], json.dumps(problem))
+            while not self._store.check(keys):
+                time.sleep(_POLL_SECONDS)
+            return [json.loads(self._store.get(key)) for key in keys]
+
     def _hear(self, data: bytes) -> Any:
         """The JSON value whose encoding the first process has as `data`."""
         with self._exchange():
@@ -182,15 +203,15 @@ class Processes(Group):
             dist.broadcast(told, 0)
         return json.loads(told.numpy().tobytes())
 
-    def _gather(self, value: Any, group: dist.ProcessGroup | None = None) -> list[Any]:
+    def _gather(self, value: Any) -> list[Any]:
         """Every process's `value` (that JSON carries), by rank."""
         data = json.dumps(value).encode()
         with self._exchange():
             longest = torch.tensor(len(data))  # []
-            dist.all_reduce(longest, dist.ReduceOp.MAX, group)
+            dist.all_reduce(longest, dist.ReduceOp.MAX)
             padded = torch.frombuffer(bytearray(data.ljust(int(longest))), dtype=torch.uint8)  # [longest]
             told = [torch.empty_like(padded) for _ in range(self.size)]  # [longest] each
-            dist.all_gather(told, padded, group)
+            dist.all_gather(told, padded)
         return [json.loads(one.numpy().tobytes()) for one in told]
 
     @contextmanager

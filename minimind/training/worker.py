@@ -37,7 +37,7 @@ from minimind.training.changes import (
 )
 from minimind.training.group import Group, StoppedEarly
 from minimind.training.recorder import Bystander, Recorder
-from minimind.training.run_files import CHECKPOINTS, FINAL, OUT_OF_MEMORY_CODE
+from minimind.training.run_files import CHECKPOINTS, FINAL, OUT_OF_MEMORY_CODE, read_json
 from minimind.training.run_view import RunView
 
 if TYPE_CHECKING:  # torch takes seconds: signals must find their handler before it is loaded
@@ -204,8 +204,9 @@ def run(directory: Path, *, allow_changes: bool = False) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, worker.on_signal)
         verdict, code = _verdict_of(worker, directory)
-        if code == _LOST and (directory / FINAL).exists():
-            return 0  # the process that is gone has said why: that stands
+        said = read_json(directory / FINAL) if code == _LOST else None
+        if said is not None:  # the process that is gone has said why: that stands
+            return _LOST if said.get("lost") else 0
         if verdict.outcome in ("failed", "out-of-memory"):
             recorder.record(Alert("error", verdict.outcome, verdict.text, verdict.step))
             sys.stderr.write(verdict.text.en + "\n")
@@ -215,6 +216,7 @@ def run(directory: Path, *, allow_changes: bool = False) -> int:
                 "text": {"en": verdict.text.en, "zh": verdict.text.zh},
                 "step": verdict.step,
                 "actual": worker.actual(),
+                **({"lost": True} if code == _LOST else {}),
             }
         )
     return 0 if worker.group.size > 1 and code in (_FAILED, OUT_OF_MEMORY_CODE) else code

@@ -147,6 +147,20 @@ def test_a_killed_process_ends_the_run(run_directory: Callable[..., Path], monke
     assert "失去联系" in verdict(directory)["text"]["zh"]
 
 
+def test_a_frozen_process_does_not_keep_the_others_waiting(
+    run_directory: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen, it cannot end itself: the others give up after their own time."""
+    at_step(monkeypatch, rank=1, do=lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    directory = run_directory(process_timeout=1.0)
+    ranks = Ranks(2, lambda rank: worker.run(directory), directory / "log.txt")
+    while not (directory / "final.json").exists():
+        time.sleep(0.02)
+    os.kill(ranks.pids[1], signal.SIGKILL)
+    assert ranks.wait() == [13, -signal.SIGKILL]
+    assert "Timed out waiting 6250ms" in verdict(directory)["text"]["en"]
+
+
 def test_a_hung_process_leaves_its_stack_in_the_log(
     run_directory: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
