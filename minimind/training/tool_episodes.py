@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from minimind.data.chat import encode_tool_results, prompt_style
+from minimind.data.chat_template import OPEN_THOUGHT
 from minimind.data.corpus import language_of
 from minimind.data.tasks import Task, encode_task
 from minimind.data.tokenizer import Tokenizer
@@ -45,7 +46,8 @@ class _Talk:
         self._append(drawn.tokens, drawn.log_probabilities)
         self.entropies += drawn.entropies
         ended = drawn.tokens[-1] == tokenizer.eos_id
-        said = read_answer(tokenizer.decode(drawn.tokens))
+        thought = OPEN_THOUGHT if self.thinks else ""  # it stands in the prompt, its end in what is written
+        said = read_answer(thought + tokenizer.decode(drawn.tokens))
         self.turns.append(said)
         self.open = ended and bool(said.calls)
         self.finished = ended and not said.calls

@@ -73,11 +73,17 @@ class Script:
 @pytest.fixture
 def play(tokenizer: Tokenizer, model: MiniMind, monkeypatch: pytest.MonkeyPatch) -> Any:
     def played(
-        tasks: Sequence[Task], *turns: Sequence[str], most_turns: int = 3, longest: int = 500
+        tasks: Sequence[Task], *turns: Sequence[str], most_turns: int = 3, longest: int = 500, thinking: float = 0.0
     ) -> tuple[list[Answer], ToolSampler]:
         monkeypatch.setattr(tool_episodes, "draw_answers", Script(tokenizer, turns))
         sampler = ToolSampler(
-            tokenizer, seed=3, max_new_tokens=60, temperature=1.0, most_turns=most_turns, longest=longest
+            tokenizer,
+            seed=3,
+            max_new_tokens=60,
+            temperature=1.0,
+            thinking_ratio=thinking,
+            most_turns=most_turns,
+            longest=longest,
         )
         groups = sampler.groups(model, tasks, 1)
         return [answer for (answer,) in groups], sampler
@@ -125,6 +131,14 @@ def test_turns_and_length_are_limited(play: Any) -> None:
     (answer,), _ = play([task("6")], [CALL], longest=100)
     assert answer.text == CALL
     assert answer.episode.actions[-1]
+
+
+def test_thoughts_are_opened_by_the_prompt_and_closed_by_the_model(play: Any, tokenizer: Tokenizer) -> None:
+    thinking = ["I shall count.\n</think>\n\n" + CALL, "I shall count."]
+    answers, _ = play([task("6"), task("6")], thinking, ["Six, I see.\n</think>\n\n6"], thinking=1.0)
+    assert answers[0].parts == {"calls": 0.5, "verified": 2.5, "finished": 0.0, "tags": 0.0}
+    assert answers[1].parts["tags"] == -0.5  # its thought never ends
+    assert tokenizer.decode(answers[0].episode.tokens).count("<think>\n") == 2
 
 
 def test_only_declared_tools_run_and_errors_are_in_the_language_of_the_question(play: Any) -> None:
