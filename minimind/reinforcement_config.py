@@ -155,16 +155,22 @@ class ToolSettings(Config):
 
 NANO_REINFORCEMENT: dict[str, Any] = {
     "minutes": 2.0,
-    "batch_size": 8,
-    "group_size": 16,
+    "tasks": ("counting", "listing"),
+    "batch_size": 4,
+    "group_size": 8,
     "max_new_tokens": 48,
     "learning_rate": 1e-4,
     "warmup": 0.02,
-    "evaluate_every": 40,
-    "sample_every": 20,
-    "evaluation_tokens": 20000,
+    "schedule": "wsd",
+    "evaluate_every": 100,
+    "sample_every": 50,
+    "evaluation_tokens": 40_000,
 }
-"""What was measured to raise the reward of a nano model in minutes on two cores."""
+"""What was measured to raise the reward of a nano model in minutes on two cores.
+
+Small batches and many updates: twice as much reward for the divergence of batches four times as large. Sums are left
+out: of those it was never taught a nano model gets half right before and after, the others nearly all.
+"""
 
 RELEASED_REINFORCEMENT: dict[str, Any] = {
     "epochs": 1.0,

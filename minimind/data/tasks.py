@@ -35,7 +35,7 @@ from minimind.events import Text
 CONVERSATION = "conversation"
 """The kind of a prompt to which no answer is known."""
 _HELD_OUT_SHARE = 0.125
-_TRAIN, _VALIDATION = 2048, 256
+_TRAIN, _VALIDATION = 2048, 512
 """How many embedded tasks are drawn."""
 
 
