@@ -12,6 +12,7 @@ import torch
 
 from minimind.errors import UserError
 from minimind.events import Event, Note, Progress, Scalars, Table, Text
+from minimind.reinforcement_config import REINFORCEMENT
 from minimind.training.job import Job
 from minimind.training.objective import find_objective
 from minimind.training.update import Updater
@@ -92,8 +93,14 @@ def find_learning_rate(
 
     Yields Scalars (over the logarithm of the rate) and Progress, at the end a Table whose last row is the suggested
     rate, and a Note with the reason; see `RateRange`. The job, its model and the random generators stay as they were.
-    Raises UserError where the loss blows up at once.
+    Raises UserError where the loss blows up at once, and for methods whose loss does not say how good the model is.
     """
+    objective = job.config.objective
+    if objective in REINFORCEMENT:
+        raise UserError(
+            f"the loss of {objective} does not say how well it learns: try rates in short runs and compare the rewards",
+            f"{objective} 的损失并不反映学得好不好：请用几次短训练尝试不同学习率并比较奖励",
+        )
     devices = [job.precision.device] if job.precision.device.type == "cuda" else []
     before = random.getstate()
     with torch.random.fork_rng(devices=devices):

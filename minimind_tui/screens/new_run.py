@@ -26,7 +26,7 @@ from minimind.events import Text
 from minimind.figures import quantity, rough_duration, size
 from minimind.safe_text import clean_line
 from minimind.training.recommend import DEFAULT_MODEL, architecture_of, recommended_config
-from minimind_tui import estimate_client, strings, supervisor
+from minimind_tui import estimate_client, learning_rate_client, strings, supervisor
 from minimind_tui.data_list import fitting_data
 from minimind_tui.estimate_client import Estimated
 from minimind_tui.model_list import list_models, starting_model
@@ -78,6 +78,7 @@ class NewRunScreen(MiniMindScreen):
         Binding("v,ctrl+y", "lens", "new_run.key.lens"),
         Binding("e,ctrl+r", "measure", "new_run.key.measure"),
         Binding("p,ctrl+g", "on_paper", "new_run.key.on_paper"),
+        Binding("r", "find_rate", "new_run.key.find_rate", show=False),
     ]
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
@@ -263,6 +264,23 @@ class NewRunScreen(MiniMindScreen):
         """Measure again."""
         if not self._wrong:
             self._measure(0.0)
+
+    @work(group="find_rate", exclusive=True)
+    async def action_find_rate(self) -> None:
+        """Let a short run, in which the learning rate rises, say which one to take."""
+        if self._wrong:
+            return
+        self.app.tell(self.t("new_run.finding_rate"))
+        try:
+            found = await learning_rate_client.find(self._config, self.language)
+        except UserError as error:
+            self.app.tell(error.text, severity="error")
+            return
+        self.app.tell(found.reason)
+        with suppress(NoMatches):
+            editor = self._form.row("learning_rate").editor
+            if isinstance(editor, Input):
+                editor.value = f"{found.rate:g}"
 
     @work(group="on_paper", exclusive=True)
     async def action_on_paper(self) -> None:

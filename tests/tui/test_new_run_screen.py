@@ -17,7 +17,7 @@ from minimind.errors import UserError
 from minimind.events import Language
 from minimind.training.checkpoint import write
 from minimind.training.recommend import recommended_config
-from minimind_tui import estimate_client, supervisor
+from minimind_tui import estimate_client, learning_rate_client, supervisor
 from minimind_tui.app import MiniMindApp
 from minimind_tui.estimate_client import arguments_for, measure, parse
 from minimind_tui.model_list import Model, starting_model
@@ -174,6 +174,32 @@ async def test_another_recipe_brings_its_settings_and_keeps_what_was_set() -> No
         assert shown_value(app, "learning_rate") == "0.0005"
         assert shown_value(app, "batch_size") == "5"
         assert shown_value(app, "accumulation_steps") == "8"
+
+
+def shown_notices(app: MiniMindApp) -> str:
+    return " ".join(notice.message for notice in app._notifications)
+
+
+async def test_a_learning_rate_is_found_and_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Path(__file__).with_name("fake_learning_rate.py")
+    monkeypatch.setattr(learning_rate_client, "COMMAND", (sys.executable, str(fake)))
+    app = MiniMindApp(language="en")
+    async with app.run_test(size=(100, 40)) as pilot:
+        await app.show_new_run()
+        await until_shown(pilot, "812 steps")
+        before = shown_value(app, "learning_rate")
+        for seed, words in (("7", "no learning rate found: the loss blew up after 3 updates"), ("9", "exit 0")):
+            type_into(app, "seed", seed)
+            await pilot.pause()
+            await pilot.press("r")
+            await until(pilot, lambda words=words: words in shown_notices(app))  # type: ignore[misc]
+            assert shown_value(app, "learning_rate") == before
+        assert "\x1b" not in shown_notices(app)
+        type_into(app, "seed", "3")
+        await pilot.pause()
+        await pilot.press("r")
+        await until(pilot, lambda: shown_value(app, "learning_rate") == "0.0042")
+        assert "because" in shown_notices(app)
 
 
 async def test_fine_tuning_from_a_checkpoint_that_is_chosen(home: Path) -> None:

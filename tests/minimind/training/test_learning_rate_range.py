@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -84,6 +85,13 @@ def test_a_rate_that_blows_up_ends_the_test(make_job: Callable[..., Job], monkey
     monkeypatch.setattr("minimind.training.learning_rate_range._BLOWN_UP", 0.9)
     with pytest.raises(UserError, match="start lower"):
         list(find_learning_rate(make_job(), updates=30))
+
+
+def test_methods_that_learn_from_rewards_are_refused(make_job: Callable[..., Job]) -> None:
+    job = make_job()
+    config = job.config.replace(objective="grpo", max_new_tokens=16)
+    with pytest.raises(UserError, match="compare the rewards"):
+        next(find_learning_rate(replace(job, config=config)))
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
