@@ -12,6 +12,9 @@ from minimind.inference.batch import open_readers
 from minimind.inference.engine import Engine
 from minimind.inference.sample import refuse_undefined
 
+CACHE_BYTES = 1 << 30
+"""Keys and values that are held at the same time: of more texts than fit, some are written after the others."""
+
 
 class Drawn(NamedTuple):
     """What was written after a prompt.
@@ -44,8 +47,31 @@ def draw_answers(
     limits = [min(max_new_tokens, engine.context - len(prompt)) for prompt in prompts]
     if not prompts or min(limits) < 1:
         raise ValueError(f"prompts must be one or more, each of fewer than {engine.context} tokens")
-    drawn = [Drawn([], [], [], False) for _ in prompts]
     capacity = max(len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True))
+    together = max(1, CACHE_BYTES // (capacity * _cache_bytes(engine)))
+    drawn: list[Drawn] = []
+    for start in range(0, len(prompts), together):
+        some = slice(start, start + together)
+        drawn += _draw_together(engine, prompts[some], limits[some], capacity, temperature, generator)
+    return drawn
+
+
+def _cache_bytes(engine: Engine) -> int:
+    """The size of a position's keys and values in all layers."""
+    config, weight = engine.config, engine.model.lm_head.weight
+    return 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_size * weight.element_size()
+
+
+def _draw_together(
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    capacity: int,
+    temperature: float,
+    generator: torch.Generator,
+) -> list[Drawn]:
+    """As `draw_answers`, where all caches fit; answer i has at most `limits[i]` tokens."""
+    drawn = [Drawn([], [], [], False) for _ in prompts]
     readers = open_readers(engine, [list(prompt) for prompt in prompts], capacity)
     logits = readers.begin()  # [texts, vocabulary]
     active = list(range(len(prompts)))

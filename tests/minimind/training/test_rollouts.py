@@ -11,6 +11,8 @@ from minimind.data.packing import IGNORED, Position
 from minimind.data.tasks import Task, task
 from minimind.data.tokenizer import Tokenizer
 from minimind.errors import UserError
+from minimind.inference import draw
+from minimind.inference.batch import open_readers
 from minimind.inference.draw import draw_answers
 from minimind.inference.engine import Engine
 from minimind.model.transformer import MiniMind
@@ -126,6 +128,27 @@ def test_answers_belong_to_their_tasks_and_stop_where_the_model_ends(model: Mini
             assert answer.finished == (answer.episode.tokens[-1] in (1, 2))
             head = tokenizer.decode(answer.episode.tokens[: -answer.episode.length], skip_special=False)
             assert head.endswith("<think>\n")
+
+
+def test_texts_whose_caches_do_not_fit_together_are_written_one_after_the_other(
+    model: MiniMind, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, prompts = Engine(model.eval(), tokenizer), [[1, 50 + index, 60] for index in range(5)]
+
+    def likeliest() -> list[list[int]]:
+        generator = torch.Generator()
+        found = draw_answers(engine, prompts, max_new_tokens=6, temperature=0.0, generator=generator)
+        return [one.tokens for one in found]
+
+    together = likeliest()
+    monkeypatch.setattr(draw, "CACHE_BYTES", 2 * 9 * 2 * TINY.num_hidden_layers * TINY.hidden_size // 2 * 4)
+    opened: list[int] = []
+    monkeypatch.setattr(
+        draw, "open_readers", lambda e, texts, room: opened.append(len(texts)) or open_readers(e, texts, room)
+    )
+    assert likeliest() == together
+    assert opened == [2, 2, 1]
+    assert len({tuple(tokens) for tokens in together}) > 1
 
 
 def test_a_prompt_without_room_is_refused(model: MiniMind, tokenizer: Tokenizer) -> None:
