@@ -34,6 +34,7 @@ COMMANDS = (
     "tokenizer",
     "bench",
     "doctor",
+    "guide",
     "export",
     "import_model",
     "download",

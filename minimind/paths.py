@@ -131,6 +131,11 @@ def crash_logs() -> Path:
     return home() / "crashes"
 
 
+def guides() -> Path:
+    """The directory of the guides that come with the package."""
+    return _PACKAGE / "guides"
+
+
 def shipped_tokenizer(name: str) -> Path:
     """The directory of a tokenizer that comes with the package (``minimind-6400``, ``nano-2048``)."""
     return _PACKAGE / "data" / "tokenizers" / name

@@ -193,11 +193,13 @@ def follow_until_end(directory: Path, output: Output) -> tuple[RunStatus, bool]:
     A second Ctrl-C leaves the run to itself: KeyboardInterrupt.
     """
     interrupt = _Interrupt(directory, output)
-    before = signal.signal(signal.SIGINT, interrupt)
+    # A job's scheduler says by SIGTERM what a person says by Ctrl-C.
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return follow(directory, output), interrupt.came
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _watch(directory: Path, output: Output) -> int:
