@@ -9,7 +9,7 @@ import pytest
 from minimind.cli import main
 from minimind.config import TRAIN_PRESETS, TrainConfig
 from minimind.errors import UserError
-from minimind.train_config import RELEASED, released_recipe, train_preset
+from minimind.train_presets import RELEASED, released_recipe, train_preset
 from minimind.training.recommend import recommended_config, refuse_incomplete
 
 
