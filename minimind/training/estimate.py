@@ -120,6 +120,20 @@ def probe(job: Job, seconds: float = PROBE_SECONDS) -> Probe:
     return Probe(tuple(times[_WARM_UP:]), statistics.fmean(tokens), evaluation, sampling, saving)
 
 
+def _probe_of_all(job: Job, seconds: float) -> Probe:
+    """What all the processes of a run do together, measured with one.
+
+    Each has a GPU of its own and computes its share of the rows; their exchange of gradients is not measured. Without
+    GPUs they share the cores that the one process has for itself, and are no faster together.
+    """
+    processes = job.config.processes
+    if processes == 1 or job.precision.device.type != "cuda":
+        return probe(job, seconds)
+    share = job.config.replace(batch_size=max(1, job.config.batch_size // processes))
+    measured = probe(replace(job, config=share), seconds)
+    return measured._replace(tokens_per_update=measured.tokens_per_update * processes)
+
+
 def _seconds_to_save(updater: Updater) -> float:
     """How long a checkpoint takes: one is written to the disk of the runs (of a large one the first part) and deleted."""
     began = time.monotonic()
@@ -171,7 +185,7 @@ def estimate(config: TrainConfig, cache: Path, seconds: float = PROBE_SECONDS) -
     scale = _data_scale(config)
     sources = tuple(source if source in GENERATED else str(_part_of(Path(source), cache)) for source in config.data)
     job, _ = build_job(config.replace(data=sources), cache=cache, embedded_bytes=round(_embedded_bytes(config)))
-    measured = probe(job, seconds)
+    measured = _probe_of_all(job, seconds)
     steps = planned_steps(job, measured, data_scale=scale)
     extra = measured.evaluation + measured.sampling + steps * measured.extra(config)
     ordered = sorted(measured.updates)

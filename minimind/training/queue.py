@@ -4,7 +4,7 @@ The queue is a file of run directories; whoever changes it holds its lock for th
 *runner* (`queue_runner`) holds runner.lock, starts the first run once no run lives here, and leaves when nothing waits.
 Nothing is lost and nothing started twice whatever is killed: an entry leaves the file only when its run has been
 started (or can never be), a start is refused by the run's own lock where it lives, and a new runner is woken by the end
-of any run, by every ``minimind queue``, ``train`` or ``runs`` command, and by a window that is open.
+of any run, by ``minimind queue`` and ``minimind runs list``, and by whoever else calls `wake_runner` (an open window).
 
 A paused run keeps its place on the device. No torch.
 """

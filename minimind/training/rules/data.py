@@ -15,6 +15,7 @@ _MANY_EPOCHS = 4.0
 Models", section 5)."""
 _RISE = 0.02
 _GAP = 0.25
+_GAP_NATS = 0.15
 _RECENT = 0.25
 
 
@@ -86,7 +87,7 @@ def held_out_gap(record: Record) -> Finding | None:
     if trained > loss.y[0]:  # it diverges: that is another rule's matter
         return None
     rise = _rise_of_held_out(record)
-    wide = now - trained > _GAP * now and record.step > 50
+    wide = now - trained > max(_GAP * now, _GAP_NATS) and record.step > 50
     if rise is None and not wide:
         return None
     best_step, best = rise or (int(held_out.x[-1]), min(held_out.y))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
 import json
 import signal
@@ -21,8 +22,9 @@ from minimind.config import MODEL_PRESETS, TrainConfig, train_preset
 from minimind.errors import UserError
 from minimind.train_config import DURATIONS
 from minimind.train_presets import RELEASED, TRAIN_PRESETS
+from minimind.training import estimate as estimating
 from minimind.training import launch, worker
-from minimind.training.estimate import estimate, planned_steps, probe
+from minimind.training.estimate import Probe, estimate, planned_steps, probe
 from minimind.training.job import Job
 from minimind.training.recommend import preset_of, recommended_config
 from minimind.training.runs import RunView, create_run, list_runs, outcomes
@@ -270,3 +272,18 @@ def test_precedence_of_flags_set_and_file(home: Path) -> None:
     given = ["pretrain", "--config", str(path), "--set", "batch_size=2", "seed=2", "--seed", "3"]
     config = training_config(parser.parse_args(given))
     assert (config.steps, config.batch_size, config.seed) == (1, 2, 3)
+
+
+def test_several_processes_are_measured_with_one(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def measure(job: Job, seconds: float) -> Probe:
+        asked.append(job.config.batch_size)
+        return Probe((1.0,), 100.0 * job.config.batch_size, 0.0, 0.0)
+
+    monkeypatch.setattr(estimating, "probe", measure)
+    job = make_job(processes=2, batch_size=4)
+    on_gpus = dataclasses.replace(job, precision=dataclasses.replace(job.precision, device=torch.device("cuda")))
+    found = [estimating._probe_of_all(one, 1.0) for one in (job, on_gpus)]
+    assert asked == [4, 2]  # without GPUs they share the cores; with them each has half of the rows
+    assert [one.tokens_per_update for one in found] == [400.0, 400.0]
