@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from minimind.config import TrainConfig
 from minimind.training.compare import Alignment, Difference, aligned_series, config_differences
 from minimind.training.run_status import RunStatus
 from minimind.training.run_view import RunView
@@ -54,7 +55,7 @@ class CompareWatch:
     def __init__(self, directories: Sequence[Path]) -> None:
         self.views = [RunView(directory) for directory in directories]
         self._lock = threading.Lock()
-        self._differences = tuple(config_differences(self.views))
+        self._differences = tuple(_meaningful(config_differences(self.views), self.views))
 
     def poll(self, figure: str | None, alignment: Alignment) -> Comparison:
         """Take in what is new and lay `figure` (None: what says how well a run does) over `alignment`."""
@@ -106,3 +107,15 @@ class CompareWatch:
             last=values[-1] if values else None,
             lowest=min(finite, default=None),
         )
+
+
+def _meaningful(differences: Sequence[Difference], views: Sequence[RunView]) -> Iterator[Difference]:
+    """Without settings that mean nothing to a run's method, and without tables, which no cell can hold."""
+    declared = {one.name: one.about for one in TrainConfig.declared()}
+    for name, values in differences:
+        about = declared.get(name)
+        if about is not None:
+            applies = (view.problem is None and view.config.applies(about) for view in views)
+            values = tuple(value if is_used else None for value, is_used in zip(values, applies, strict=True))
+        if any(value != values[0] for value in values) and not any(isinstance(value, dict) for value in values):
+            yield Difference(name, values)

@@ -10,6 +10,7 @@ from minimind.config import TrainConfig
 from minimind.errors import UserError
 from minimind.events import Language
 from minimind.safe_text import clean_line
+from minimind.training.run_files import finite_number
 from minimind_tui import child
 
 COMMAND = child.COMMAND
@@ -27,7 +28,7 @@ _NUMBERS = (
 
 @dataclass(frozen=True, slots=True)
 class Estimated:
-    """What a few real steps on this machine say about a run."""
+    """What a few real steps on this machine say about a run; `cost` where a person said what an hour costs."""
 
     tokens_per_second: float
     steps: float
@@ -39,6 +40,8 @@ class Estimated:
     tokens: float
     device: str
     dtype: str
+    cost: float | None
+    currency: str
 
 
 def arguments_for(config: TrainConfig, language: Language) -> list[str]:
@@ -64,7 +67,11 @@ def parse(output: bytes) -> Estimated | None:
         data: dict[str, Any] = json.loads(lines[-1])
         numbers = {name: float(data[name]) for name in _NUMBERS}
         return Estimated(
-            **numbers, device=clean_line(str(data["device"]), 40), dtype=clean_line(str(data["dtype"]), 40)
+            **numbers,
+            device=clean_line(str(data["device"]), 40),
+            dtype=clean_line(str(data["dtype"]), 40),
+            cost=finite_number(data.get("cost")),
+            currency=clean_line(str(data.get("currency", "")), 8),
         )
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
         return None

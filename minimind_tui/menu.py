@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
+from textual.screen import Screen
 from textual.types import IgnoreReturnCallbackType
 
 from minimind.errors import UserError
@@ -73,7 +74,8 @@ class Menu(Provider):
             words = strings.phrase(binding.description)
             if active.node is self.app or not active.enabled or words is None or binding.action in seen:
                 continue
-            if binding.show or binding.system:
+            # A screen's own keys are all there; of a widget's those that its key row shows, for most only move a cursor.
+            if binding.show or binding.system or isinstance(active.node, Screen):
                 seen.add(binding.action)
                 act = partial(self._app.run_action, binding.action, active.node)
                 yield Entry(words, self._app.t("menu.here"), act)

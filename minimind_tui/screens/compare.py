@@ -20,6 +20,7 @@ from minimind.events import Table, Text
 from minimind.figures import quantity
 from minimind.safe_text import clean_line
 from minimind.training.compare import ALIGNMENTS, Alignment
+from minimind_tui import supervisor
 from minimind_tui.compare_watch import CompareWatch, Comparison
 from minimind_tui.metrics import GROUPS, group_of, name_of
 from minimind_tui.screens.run_actions import RunActions
@@ -185,6 +186,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return shlex.join(map(str, value))
     if isinstance(value, str):
-        # Of a checkpoint's path, the run and the step are what tells it.
-        return "/".join(Path(value).parts[-3:]) if "/" in value else value
+        return supervisor.model_title(value) if "/" in value else value
     return quantity(value) if isinstance(value, float) and abs(value) >= 10_000 else f"{value}"

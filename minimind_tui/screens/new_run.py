@@ -172,6 +172,8 @@ class NewRunScreen(MiniMindScreen):
             self.t("new_run.room", memory=size(found.peak_memory_bytes), disk=size(found.disk_bytes)),
             self.t("new_run.measured", device=found.device, dtype=found.dtype),
         ]
+        if found.cost is not None:
+            lines[0] += self.t("new_run.cost", cost=f"{found.cost:.2f}", currency=found.currency)
         if found.disk_bytes > self._free_disk:
             lines.append(self.t("new_run.little_disk", free=size(self._free_disk)))
         elif found.device == "cpu" and found.peak_memory_bytes > self._free_memory:

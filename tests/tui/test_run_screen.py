@@ -29,7 +29,8 @@ RUNNING = {"en": ("running", "60 %", "left", "held-out"), "zh": ("运行中", "6
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look more often than a person needs."""
-    monkeypatch.setattr("minimind_tui.screens.run.POLL_SECONDS", 0.1)
+    for name in ("POLL_SECONDS", "DETAIL_SECONDS"):
+        monkeypatch.setattr(f"minimind_tui.screens.run.{name}", 0.1)
 
 
 @pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (160, 50)), ("zh", (60, 16))])
