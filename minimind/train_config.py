@@ -374,6 +374,11 @@ class TrainConfig(
                 f"tasks 为空：请从 {'、'.join(TASK_KINDS)} 中选",
             ),
             (
+                self.objective not in REINFORCEMENT or self.sharding == "none",
+                f"sharding = {self.sharding!r}: {self.objective} draws its answers from a whole model: use none",
+                f"sharding = {self.sharding!r}：{self.objective} 要从完整的模型抽取回答：请用 none",
+            ),
+            (
                 self.objective not in REINFORCEMENT or self.max_new_tokens < self.sequence_length,
                 f"max_new_tokens = {self.max_new_tokens} leaves no room for a prompt: lower it below sequence_length",
                 f"max_new_tokens = {self.max_new_tokens} 没有给提示留位置：请调到 sequence_length 以下",

@@ -269,6 +269,8 @@ def test_texts_instead_of_tasks_are_refused(make_job: MakeJob) -> None:
         tasks_of(make_job(objective="sft").data.train)
     with pytest.raises(UserError, match="max_new_tokens = 64 leaves no room"):
         make_job(objective="grpo", max_new_tokens=64)
+    with pytest.raises(UserError, match="grpo draws its answers from a whole model"):
+        make_job(objective="grpo", sharding="fsdp")
 
 
 def test_an_epoch_answers_every_task_once(make_job: MakeJob) -> None:
