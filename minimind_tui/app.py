@@ -143,6 +143,8 @@ class MiniMindApp(App[None]):
         self._target = tuple(target)
         self._last_net = NoControls()
         self._news: RunNews | None = None
+        self.last_run: Path | None = None
+        """The run that was looked at last: the list's cursor goes there."""
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = "minimind-ansi" if self.no_colors else self.settings.theme
@@ -330,6 +332,7 @@ class MiniMindApp(App[None]):
 
     async def show_run(self, directory: Path) -> None:
         """Open a run in the runs mode."""
+        self.last_run = directory
         await self._show_in("runs", "run", directory)
 
     async def show_comparison(self, directories: Sequence[Path]) -> None:

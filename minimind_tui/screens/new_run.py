@@ -110,7 +110,12 @@ class NewRunScreen(MiniMindScreen):
             yield SpokenButton("new_run.button.model", id="model")
             yield SpokenButton("new_run.button.data", id="data")
             yield SpokenButton("new_run.button.queue", id="queue")
-        yield ConfigForm(self._config, main=MAIN_SETTINGS, suggestions={"model": tuple(MODEL_PRESETS)})
+        yield ConfigForm(
+            self._config,
+            main=MAIN_SETTINGS,
+            suggestions={"model": tuple(MODEL_PRESETS)},
+            exclusive=("steps", "minutes", "epochs"),
+        )
 
     def on_mount(self) -> None:
         """Measure at once; Enter starts."""

@@ -131,6 +131,9 @@ class RunsScreen(RunActions):
             self._looked = True
             with suppress(NoMatches):  # a screen that is being taken down has lost parts of itself
                 self._show()
+                if self.app.last_run is not None:
+                    self.query_one(ListTable).go_to(self.app.last_run.name)
+                    self.app.last_run = None
             await asyncio.sleep(POLL_SECONDS)
 
     def run_changed(self) -> None:

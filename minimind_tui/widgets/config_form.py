@@ -139,7 +139,7 @@ class SettingRow(Speaker, Widget):
 class ConfigForm(Speaker, VerticalScroll):
     """A row for each field of a config class but `skip`, under the heading of the part that declares it.
 
-    Until asked, only the `main` fields are shown and those of the chosen method. A field that names the methods it is
+    Of the `exclusive` fields, which must be optional, filling in one empties the others. Until asked, only the `main` fields are shown and those of the chosen method. A field that names the methods it is
     for is there only while one of the form's choices is one of them.
     """
 
@@ -173,6 +173,7 @@ class ConfigForm(Speaker, VerticalScroll):
         main: Iterable[str] | None = None,
         skip: Iterable[str] = (),
         suggestions: Mapping[str, Iterable[str]] | None = None,
+        exclusive: Iterable[str] = (),
         id: str | None = None,
     ) -> None:
         super().__init__(id=id, can_focus=False)
@@ -192,6 +193,7 @@ class ConfigForm(Speaker, VerticalScroll):
                 about = row.declared.about
                 row.set_class(name not in shown and (about.advanced or not about.methods), "-hidden")
         self._groups = self._make_groups()
+        self._exclusive = frozenset(exclusive)
         self._last_typed = self._typed()
         self._problem: Text | None = None
         self._problem_line = Static("", markup=False, id="form-error")
@@ -311,10 +313,22 @@ class ConfigForm(Speaker, VerticalScroll):
         typed = self._typed()
         # Editors also report the value they came with.
         if typed != self._last_typed:
-            self._last_typed = typed
+            self._empty_others(typed)
+            self._last_typed = self._typed()
             self._show_what_applies()
             self.read()
             self.post_message(self.Changed(self))
+
+    def _empty_others(self, typed: tuple[Any, ...]) -> None:
+        """Of fields that exclude each other, the one that was just filled in holds."""
+        names = zip(self._rows, typed, self._last_typed, strict=True)
+        filled = {name for name, now, before in names if now != before and now and name in self._exclusive}
+        if len(filled) == 1:
+            with self.prevent(Input.Changed):
+                for name in self._exclusive - filled:
+                    editor = self._rows[name].editor
+                    if isinstance(editor, Input):
+                        editor.value = ""
 
     def _typed(self) -> tuple[Any, ...]:
         return tuple(row.typed for row in self._rows.values())

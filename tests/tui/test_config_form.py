@@ -196,3 +196,18 @@ async def test_all_settings_stand_under_headings(language: Language, heading: st
         await pilot.pause()
         lines = [line.strip() for line in text_of(app).splitlines()]
         assert lines.index(heading) < next(n for n, line in enumerate(lines) if line.startswith("learning_rate"))
+
+
+async def test_of_durations_the_one_filled_in_last_holds() -> None:
+    app = FormApp(TrainConfig(minutes=3.0), exclusive=("steps", "minutes", "epochs"))
+    async with app.run_test(size=(80, 40)) as pilot:
+        editor(app.form, "steps").value = "2"
+        await pilot.pause()
+        assert app.form.read() == TrainConfig(steps=2)
+        assert app.changes == 1
+        editor(app.form, "epochs").value = "1.5"
+        await pilot.pause()
+        assert app.form.read() == TrainConfig(epochs=1.5)
+        editor(app.form, "epochs").value = ""
+        await pilot.pause()
+        assert app.form.read() == TrainConfig()

@@ -11,6 +11,7 @@ from minimind.training.queue import waiting_runs
 from minimind.training.runs import Recorder, read_control
 from minimind_tui.app import MiniMindApp
 from minimind_tui.screens.compare import CompareScreen
+from minimind_tui.screens.run import RunScreen
 from tests.tui.driving import text_of, until, until_shown, until_told
 from tests.tui.fake_runs import alive, hostile_run, make_run, scalars
 
@@ -275,3 +276,14 @@ async def test_of_a_method_that_earns_rewards_the_reward_is_shown() -> None:
         text = await until_shown(pilot, "highest held-out reward 0.5", "Reward  ━ mean reward 0.7500")
         assert "held-out 0.5000" in text
         assert "0.001" not in text
+
+
+async def test_the_cursor_is_on_the_run_that_was_looked_at_last() -> None:
+    runs = [make_run(steps=1) for _ in range(3)]
+    app = MiniMindApp(language="en", target=("runs",))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, *(run.name for run in runs))
+        await app.show_run(runs[0])
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: f"{runs[0].name}:" in text_of(app))
