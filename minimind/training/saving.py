@@ -27,7 +27,7 @@ class Saver:
         """Save `files` as the checkpoint of this moment. Raises CheckpointError; the earlier ones are intact then."""
         kept = {state.best_step}
         if state.step < state.steps:
-            kept.add(self._good_step(state.step))
+            kept.add(self._good_step(state.guards.healthy_step))
         return checkpoint.write(self.root, state.step, files, keep=self._keep, protect=kept)
 
     def go_back(self, healthy_step: int) -> str | None:

@@ -21,12 +21,17 @@ METHODS: dict[str, dict[str, Any]] = {
     "dpo-lora": {"objective": "dpo", "model": TRAINED, "tune": "lora", "sequence_length": 128},
     "distillation": {"objective": "distillation", "teacher": TRAINED},
 }
-"""Settings of each method without sampling; the fixtures put the path of a model in the place of TRAINED."""
+_SAMPLING: dict[str, Any] = {"batch_size": 2, "group_size": 3, "max_new_tokens": 6}
+METHODS_WITH_SAMPLING: dict[str, dict[str, Any]] = {
+    "ppo": {"objective": "ppo", "batch_size": 2, "minibatches": 2, "max_new_tokens": 6},
+    "tools": {"objective": "tools", "data": ("embedded-tools",), "sequence_length": 200, **_SAMPLING},
+}
+"""Settings of each method without sampling, and of those with it that need others; the fixtures put the path of a model in the place of TRAINED."""
 
 
 def needs(objective: str) -> dict[str, Any]:
     """The settings with which the method `objective` can be tried on the tiny model."""
-    return METHODS.get(objective, {"objective": objective})
+    return (METHODS | METHODS_WITH_SAMPLING).get(objective, {"objective": objective, **_SAMPLING})
 
 
 class Listener:
