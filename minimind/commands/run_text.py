@@ -332,7 +332,7 @@ def outcome_lines(rows: Sequence[Outcome], output: Output) -> list[str]:
     shown: dict[str, Callable[[float], str]] = {
         "s": lambda value: duration(value, output.language),
         "bytes": size,
-        "tokens/s": quantity,
+        "tokens": quantity,
     }
     table = [["", output.pick("predicted", "预估"), output.pick("actual", "实际"), ""]]
     for row in rows:

@@ -120,6 +120,11 @@ def probe(job: Job, seconds: float = PROBE_SECONDS) -> Probe:
     return Probe(tuple(times[_WARM_UP:]), statistics.fmean(tokens), evaluation, sampling, saving)
 
 
+def _most_checkpoints(config: TrainConfig, steps: int) -> int:
+    """How many checkpoints lie on the disk at most: those kept, and the one being written or kept for being the best."""
+    return min(config.keep_checkpoints, math.ceil(steps / config.save_every)) + 1
+
+
 def _probe_of_all(job: Job, seconds: float) -> Probe:
     """What all the processes of a run do together, measured with one.
 
@@ -198,7 +203,7 @@ def estimate(config: TrainConfig, cache: Path, seconds: float = PROBE_SECONDS) -
         seconds_low=steps * quick + extra,
         seconds_high=_START_SECONDS + 1.15 * (steps * slow + extra),
         peak_memory_bytes=peak_memory(job.precision.device),
-        disk_bytes=(config.keep_checkpoints + 1) * (12 * parameters + sum(map(len, job.tokenizer_files.values()))),
+        disk_bytes=_most_checkpoints(config, steps) * (12 * parameters + sum(map(len, job.tokenizer_files.values()))),
         parameters=parameters,
         tokens=round(steps * measured.tokens_per_update),
         device=job.surroundings.device,

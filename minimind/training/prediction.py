@@ -58,7 +58,7 @@ def _place(config: TrainConfig) -> Path:
 
 
 class Outcome(NamedTuple):
-    """A figure of a run: what was predicted and what came of it. `unit` is "s", "bytes", "tokens/s" or a currency."""
+    """A figure of a run: what was predicted and what came of it. `unit` is "s", "bytes", "tokens" or a currency."""
 
     name: Text
     unit: str
@@ -91,7 +91,6 @@ def outcomes(view: RunView) -> list[Outcome]:
 
 _COMPARED = (
     ("seconds", Text("time", "时间"), "s"),
-    ("tokens_per_second", Text("speed", "速度"), "tokens/s"),
+    ("tokens", Text("tokens", "词元"), "tokens"),
     ("peak_memory_bytes", Text("memory", "内存"), "bytes"),
-    ("disk_bytes", Text("disk", "磁盘"), "bytes"),
 )

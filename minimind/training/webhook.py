@@ -24,14 +24,15 @@ from minimind.training.run_view import RunView
 TIMEOUT_SECONDS = 10.0
 ATTEMPTS = 3
 _PAUSE_SECONDS = 2.0
+_TOLD = (("reward", "reward"), ("validation_loss", "held-out loss"), ("loss", "loss"))
+"""The figure by which a run is judged: the first of these that it has."""
 
 
 def message_of_end(view: RunView, status: RunStatus) -> dict[str, Any]:
     """What is said when a run has ended: its state and reason, its last figures, and a line of text for a chat."""
     glance = view.glance()
     figures = {name: value for name, value in glance.latest.items() if abs(value) < float("inf")}
-    loss = figures.get("validation_loss", figures.get("loss"))
-    said = "" if loss is None else f", loss {number(loss)}"
+    said = next((f", {label} {number(figures[name])}" for name, label in _TOLD if name in figures), "")
     line = f"{_called(view)}: {STATE_NAMES[status.state].en} at step {glance.step or 0}{said} ({status.reason.en})"
     return {
         **_head(view, "ended", line),

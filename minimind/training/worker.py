@@ -157,9 +157,7 @@ class Worker:
         return {
             "seconds": state.seconds,
             "tokens": state.tokens,
-            "tokens_per_second": state.tokens / max(state.seconds, 1e-9),
             "peak_memory_bytes": peak_memory(self._trainer.job.precision.device),
-            "disk_bytes": sum(kept.size for kept in RunView(self._directory).checkpoints()),
         }
 
     def _newest_checkpoint(self) -> str | None:

@@ -188,11 +188,12 @@ def test_a_prediction_is_kept_and_compared_with_what_came_of_it(home: Path) -> N
     assert run_command(train_command, ["train", *settings])[0] == 0
     (view,) = list_runs()
     rows = {row.name.en: row for row in outcomes(view)}
-    assert rows.keys() == {"time", "speed", "memory", "disk", "cost"}
+    assert rows.keys() == {"time", "tokens", "memory", "cost"}
     assert rows["time"].predicted == pytest.approx(found["seconds"])
     assert rows["cost"].actual == pytest.approx(rows["time"].actual / 100)
     assert rows["cost"].unit == "¥"
-    assert rows["disk"].actual <= rows["disk"].predicted
+    assert rows["tokens"].ratio == pytest.approx(1.0, abs=0.1)
+    assert found["disk_bytes"] < 2.2 * 12 * found["parameters"]
     assert 0.3 < rows["memory"].ratio < 3
     other = create_run(view.config.replace(seed=1))
     assert RunView(other.directory).request["prediction"] is None
