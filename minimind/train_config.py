@@ -267,6 +267,7 @@ class ProcessSettings(Config):
         "多进程各存什么：none 为各存整个模型，fsdp 为各存一个分片（用于单块 GPU 放不下的模型）",
         choices=("none", "fsdp"),
         advanced=True,
+        methods=("pretrain", "sft", "dpo", "distillation"),  # those that do not write while they learn
     )
     process_timeout: float = setting(
         600.0,

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +32,9 @@ class Ranks:
         self.pids = [self._fork(rank, count, port, work) for rank in range(count)]
 
     def _fork(self, rank: int, count: int, port: int, work: Callable[[int], int | None]) -> int:
-        pid = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on: torch keeps idle threads
+            pid = os.fork()
         if pid:
             return pid
         code = 1

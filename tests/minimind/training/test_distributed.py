@@ -138,6 +138,19 @@ def test_a_model_in_shards_is_the_same_model(run_directory: Callable[..., Path])
     same(again(alone, 2, sharding="fsdp"), alone)
 
 
+def test_with_dropout_two_processes_go_on_to_the_same_bits(
+    run_directory: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process draws its own dropout, and the same again where the run goes on."""
+    monkeypatch.setitem(MODEL_PRESETS, "tiny", dataclasses.replace(TINY, dropout=0.2))
+    straight = run_directory()
+    assert train(straight) == [0, 0]
+    other = again(straight, 2)
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        ours, theirs = ((run / "checkpoints" / "step-000006" / name).read_bytes() for run in (other, straight))
+        assert ours == theirs, name
+
+
 def test_a_killed_process_ends_the_run(run_directory: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     at_step(monkeypatch, rank=1, do=lambda: os.kill(os.getpid(), signal.SIGKILL))
     directory = run_directory()
