@@ -48,7 +48,7 @@ _WRITTEN_TOKENS = 64
 
 class Probe(NamedTuple):
     """What a few real steps showed. Times in seconds: of each update, of one evaluation, of one round of samples, of
-    one checkpoint.
+    one checkpoint. `kept_bytes` are what the method keeps in each checkpoint besides (a reference).
     """
 
     updates: tuple[float, ...]
@@ -56,6 +56,7 @@ class Probe(NamedTuple):
     evaluation: float
     sampling: float
     saving: float = 0.0
+    kept_bytes: int = 0
 
     @property
     def update(self) -> float:
@@ -117,7 +118,8 @@ def probe(job: Job, seconds: float = PROBE_SECONDS) -> Probe:
             list(itertools.islice(samples(whole, job.tokenizer, job.objective, 0, length=SAMPLE_TOKENS), 1))
         sampling = (time.monotonic() - began) * len(job.objective.prompts)
         saving = _seconds_to_save(updater) if job.group.first else 0.0
-    return Probe(tuple(times[_WARM_UP:]), statistics.fmean(tokens), evaluation, sampling, saving)
+        kept = sum(tensor.nbytes for tensor in objective.state_tensors().values())
+    return Probe(tuple(times[_WARM_UP:]), statistics.fmean(tokens), evaluation, sampling, saving, kept)
 
 
 def _most_checkpoints(config: TrainConfig, steps: int) -> int:
@@ -181,6 +183,12 @@ def planned_steps(job: Job, measured: Probe | None = None, *, data_scale: float 
     return max(1, math.ceil((config.epochs or 1.0) * once * data_scale))
 
 
+def _checkpoint_bytes(job: Job) -> int:
+    """Float32 weights, two moments of those that train, and the tokenizer."""
+    trained = sum(parameter.numel() for parameter in job.model.parameters() if parameter.requires_grad)
+    return 4 * job.model.parameter_count() + 8 * trained + sum(map(len, job.tokenizer_files.values()))
+
+
 def estimate(config: TrainConfig, cache: Path, seconds: float = PROBE_SECONDS) -> Estimate:
     """Measure about `seconds` of what `config` asks for, on a part of its data, and extrapolate.
 
@@ -203,7 +211,7 @@ def estimate(config: TrainConfig, cache: Path, seconds: float = PROBE_SECONDS) -
         seconds_low=steps * quick + extra,
         seconds_high=_START_SECONDS + 1.15 * (steps * slow + extra),
         peak_memory_bytes=peak_memory(job.precision.device),
-        disk_bytes=_most_checkpoints(config, steps) * (12 * parameters + sum(map(len, job.tokenizer_files.values()))),
+        disk_bytes=_most_checkpoints(config, steps) * (_checkpoint_bytes(job) + measured.kept_bytes),
         parameters=parameters,
         tokens=round(steps * measured.tokens_per_update),
         device=job.surroundings.device,
