@@ -364,6 +364,11 @@ class TrainConfig(
                 f"lora_targets 为空：请从 {'、'.join(LORA_TARGETS)} 中选",
             ),
             (
+                self.processes == 1 or self.device != "mps",
+                "device = 'mps' works with one process: use processes = 1",
+                "device = 'mps' 只支持一个进程：请用 processes = 1",
+            ),
+            (
                 self.sharding == "none" or (self.optimizer == "adamw" and not self.ema and self.dtype != "float16"),
                 "sharding = 'fsdp' works with optimizer = 'adamw', ema = 0 and float32 or bfloat16: change those",
                 "sharding = 'fsdp' 只支持 optimizer = 'adamw'、ema = 0 以及 float32 或 bfloat16：请调整这些设置",

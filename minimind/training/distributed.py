@@ -70,7 +70,8 @@ def join(device: str, seconds: float) -> Group:
     """The processes that torchrun started with this one, or a process alone.
 
     `device` is the setting of that name: on GPUs each process has its own. A process that stands still for `seconds`
-    is ended once `Group.begin` was called, and the others soon after. Raises LostProcess where they cannot be reached.
+    is ended once `Group.begin` was called, and the others soon after. Raises LostProcess where they cannot be reached,
+    UserError where there are fewer GPUs than processes.
     """
     return Processes(device, seconds) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Group()
 
@@ -85,11 +86,13 @@ class Processes(Group):
         self._name = f"process {self.rank} of {self.size} (pid {os.getpid()})"
         self._watchdog = Watchdog(self._name, seconds)
         _die_with_parent()
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         on_gpu = device != "cpu" and torch.cuda.is_available()
         if on_gpu:
+            _demand_gpus(here)
             torch.cuda.set_device(self._local_rank)
         else:
-            torch.set_num_threads(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", self.size))))
+            torch.set_num_threads(max(1, available_cores() // here))
         with self._exchange():
             store, *_ = next(iter(rendezvous("env://", timeout=_CONNECTING)))
             # torchrun's store outlives a restart: without a name of its own this start would read the last one's addresses.
@@ -229,6 +232,17 @@ class Processes(Group):
                         f"{self._name}：与同一训练的另一进程失去联系，它被终止或停滞不动（{said}）；详见 log.txt",
                     )
                 ) from error
+
+
+def _demand_gpus(processes: int) -> None:
+    """Raise UserError where this machine does not have a GPU for each of its processes."""
+    found = torch.cuda.device_count()
+    if found < processes:
+        raise UserError(
+            f"processes = {processes}, but this machine has {found} GPU(s) and each process needs its own: lower it, or "
+            "use device = 'cpu'",
+            f"processes = {processes}，但本机只有 {found} 块 GPU，而每个进程都要有自己的一块：请调小，或使用 device = 'cpu'",
+        )
 
 
 def _problem(failure: Exception | None) -> list[str] | None:

@@ -20,7 +20,7 @@ from minimind.data.packing import Batch, Position
 from minimind.errors import UserError
 from minimind.model.files import load_model
 from minimind.model.weights import read_weights
-from minimind.training import loop, worker
+from minimind.training import distributed, loop, worker
 from minimind.training.changes import change_settings
 from minimind.training.checkpoint import NoRoomError, validate, write
 from minimind.training.control import Control
@@ -279,3 +279,21 @@ def test_shares_are_a_partition(rows: int, count: int, together: int) -> None:
     assert all(size % together == 0 for size in sizes)
     assert max(sizes) - min(sizes) <= together
     assert len(shares[-1].tokens)
+
+
+def test_what_does_not_fit_together_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for settings, said in (
+        ({"processes": 9, "batch_size": 8}, "raise batch_size"),
+        ({"processes": 2, "device": "mps"}, "one process"),
+        ({"sharding": "fsdp", "optimizer": "muon"}, "adamw"),
+        ({"sharding": "fsdp", "ema": 0.9}, "ema = 0"),
+    ):
+        with pytest.raises(UserError, match=said):
+            TrainConfig.from_dict(settings)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "_die_with_parent", lambda: None)
+    with pytest.raises(UserError, match="this machine has 1 GPU"):
+        distributed.join("auto", 10.0)
