@@ -294,10 +294,14 @@ class RunScreen(RunActions):
             self.query_one(f"#{pane}").set_class(pane == name, "-current")
         for side in self.query(".side"):
             side.set_class(bool(side.query(".pane.-current")), "-current")
-        found = self.query_one(f"#{name}")
-        target = found if found.can_focus else next(iter(w for w in found.query("*") if w.can_focus), None)
+        self.call_after_refresh(self._focus_pane, name)
+
+    def _focus_pane(self, name: str) -> None:
+        """The focus to what is to be seen first in the pane `name`."""
+        pane = self.query_one(f"#{name}")
+        target = next((widget for widget in (pane, *pane.query("*")) if widget.focusable), None)
         if target is not None:
-            self.call_after_refresh(target.focus)
+            target.focus()
 
     def _offered(self) -> tuple[str, ...]:
         """The panes with something in them."""

@@ -11,7 +11,7 @@ from minimind.training.machine import Gpu, Machine, RunUsage
 from minimind_tui.rows import cut, fit, width_of
 from minimind_tui.widgets.painted import Painted, Row, StyleKey
 
-_BAR = 20
+_LONGEST_BAR = 20
 _BUSY = 0.9
 """Share from which a bar warns."""
 
@@ -68,11 +68,12 @@ class MachinePane(Painted, can_focus=True):
 
     def _row(self, label: str, share: float, words: str) -> Row:
         share = min(1.0, max(0.0, share))
-        done = round(_BAR * share)
+        bar = max(4, min(_LONGEST_BAR, self.size.width // 4))
+        done = round(bar * share)
         full, empty = ("#", "-") if self.ascii_only else ("━", "─")
         tone = "full" if share >= _BUSY else "done"
         head = fit(label, max(8, width_of(label))) + " "
-        return [(head, "label"), (full * done, tone), (empty * (_BAR - done), "todo"), (f"  {words}", "value")]
+        return [(head, "label"), (full * done, tone), (empty * (bar - done), "todo"), (f"  {words}", "value")]
 
     def _gpu(self, gpu: Gpu) -> list[Row]:
         words = [percent(gpu.utilisation) if gpu.utilisation is not None else "", gpu.name]

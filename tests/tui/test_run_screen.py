@@ -293,6 +293,11 @@ async def test_whatever_a_method_records_is_drawn(language: Language, size: tupl
                 await pilot.press("tab", "tab")
                 await until_shown(pilot, "KL divergence", "Charts 1 of 2")
                 assert "Other figures" not in text_of(app)
+                await pilot.press("enter")  # the first chart alone, and all again
+                await until(pilot, lambda: "KL divergence" not in text_of(app))
+                assert "Loss  ━" in text_of(app)
+                await pilot.press("enter")
+                await until_shown(pilot, "KL divergence")
                 await pilot.press("pagedown")
                 await until_shown(pilot, "Other figures  ━ oddity 40")
                 await pilot.press("enter")
