@@ -53,12 +53,17 @@ _INTERRUPTED = 130
 _WELL = frozenset({"created", "running", "paused", "stopping", "finished", "stopped"})
 
 
+_Command = Callable[[argparse.Namespace, Output], int]
+_Add = Callable[[str, _Command, str], argparse.ArgumentParser]
+"""Adds a subcommand: its name, what runs it, and its help."""
+
+
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``runs`` and its subcommands."""
     parser = subparsers.add_parser("runs", help="training runs / 训练任务")
     commands = parser.add_subparsers(metavar="ACTION", required=True)
 
-    def add(name: str, function: Callable[[argparse.Namespace, Output], int], text: str) -> argparse.ArgumentParser:
+    def add(name: str, function: _Command, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=function)
         return command
@@ -94,6 +99,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     remove.add_argument("runs", nargs="+", metavar="RUN", help=_RUN_HELP)
     _add_take_over(remove)
     remove.add_argument("--yes", action="store_true", help="do not ask / 不再确认")
+    _register_views(add)
+
+
+_RUN_HELP = "id, its beginning or last part, name, path, or 'last' / 编号、其开头或末段、名称、路径，或 last"
+
+
+def _register_views(add: _Add) -> None:
+    """Add what looks at runs, names them and compares them."""
     about = [
         add("rename", run_about.rename, "give a run another name / 给训练改名"),
         add("note", run_about.note, "write a note about a run / 给训练写备注"),
@@ -115,9 +128,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     run_compare.add_compare_flags(compare)
     compare.add_argument("runs", nargs="+", metavar="RUN", help=_RUN_HELP)
-
-
-_RUN_HELP = "id, its beginning or last part, name, path, or 'last' / 编号、其开头或末段、名称、路径，或 last"
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

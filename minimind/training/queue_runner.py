@@ -20,13 +20,15 @@ from minimind.training.run_files import take_lock
 from minimind.training.run_view import RunView
 
 POLL_SECONDS = 1.0
+_PATIENCE = 0.5
+"""Seconds: whoever asks whether there is a runner holds its lock for a moment."""
 
 
 def run_queue(poll_seconds: float = POLL_SECONDS) -> bool:
     """Start what waits until nothing does; returns False at once where another runner lives."""
     folder = paths.queue()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = take_lock(folder / RUNNER_LOCK, 0.0)
+    lock = take_lock(folder / RUNNER_LOCK, _PATIENCE)
     if lock is None:
         return False
     try:
@@ -84,5 +86,15 @@ def _now() -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
+def main() -> int:
+    """Run the queue; what ends it early is said in a line, and the next one who looks at the queue starts it again."""
+    try:
+        run_queue()
+    except UserError as error:
+        sys.stderr.write(f"{_now()} {clean_line(error.text.en, 500)}\n")
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    run_queue()
+    sys.exit(main())
