@@ -45,7 +45,8 @@ class Task:
 
     kind       by which rules an answer is rewarded (`minimind.training.rewards`)
     messages   the conversation up to the question; the first may declare ``tools``
-    expected   arithmetic: the expression and its value; counting: the numbers; listing: the words that may be named
+    expected   arithmetic: the expression and its value; counting: the numbers; listing: the words that may be named;
+               length: what the story is to be about
     amount     listing: how many are wanted; length: how many sentences
     """
 
@@ -99,13 +100,17 @@ def listing(choice: Choice) -> Task:
 
 
 def length(choice: Choice) -> Task:
-    """A story of a given number of sentences."""
+    """A story of a given number of sentences about an animal.
+
+    The number stands first: after a request in which nothing follows the animal, nano tells a story about it; with
+    words behind it, none (measured).
+    """
     amount, hero = choice.integer(3, 6), choice.pick(lexicon.SPECIES)
     if choice.language == "en":
-        question = f"Tell me a story about {lexicon.article(hero.en)}. Use {lexicon.number_en(amount)} sentences."
-    else:
-        question = f"讲一个关于{hero.zh}的故事。用{lexicon.counted_zh(amount, '句')}话。"
-    return _asked("length", question, amount=amount)
+        question = f"Use {lexicon.number_en(amount)} sentences.\nTell me a story about {lexicon.article(hero.en)}."
+        return _asked("length", question, [hero.en], amount)
+    question = f"用{lexicon.counted_zh(amount, '句')}话。\n讲一个关于{hero.zh}的故事。"
+    return _asked("length", question, [hero.zh.removeprefix("小")], amount)
 
 
 TASKS: dict[str, Callable[[Choice], Task]] = {

@@ -75,12 +75,17 @@ def _listing(task: Task, text: str) -> Parts:
 
 
 def _length(task: Task, text: str) -> Parts:
-    """As many sentences as asked for; fewer or more cost in proportion. The form is to end with a full stop."""
+    """As many sentences as asked for; fewer or more cost in proportion. The form is to end with a full stop.
+
+    Only a text that names what it is to be about is a story: else two polite sentences about nothing would be the
+    surest answer (measured: that is what a policy found).
+    """
     sentences = _SENTENCE.findall(text)
     count = sum(len(_WORDS.findall(sentence)) >= _SHORTEST_SENTENCE for sentence in sentences)
     distance = abs(count - task.amount) / task.amount
     complete = "".join(sentences).strip() == text and bool(text)
-    return {"length": CORRECT * max(0.0, 1.0 - distance), "format": FORMAT * complete}
+    on_topic = all(word in text.lower() for word in task.expected)
+    return {"length": CORRECT * max(0.0, 1.0 - distance) * on_topic, "format": FORMAT * complete}
 
 
 def _conversation(task: Task, text: str) -> Parts:

@@ -11,7 +11,7 @@ USER = ({"role": "user", "content": "?"},)
 SUM = Task("arithmetic", USER, ("17 + 25", "42"))
 COUNT = Task("counting", USER, ("3", "4", "5"))
 LIST = Task("listing", USER, ("red", "blue", "green", "红色"), 2)
-STORY = Task("length", USER, amount=2)
+STORY = Task("length", USER, ("fox",), 2)
 FREE = Task(CONVERSATION, USER)
 
 
@@ -71,7 +71,8 @@ def test_listing(text: str, correct: float, form: float) -> None:
     [
         ("The fox ran home. “It is late,” it said.", 1.0, 0.5),
         ("The fox ran home.", 0.5, 0.5),
-        ("狐狸回家了。天黑了！", 1.0, 0.5),
+        ("Fox 回家了。天黑下来了！", 1.0, 0.5),
+        ("I am sorry to hear that. Would you like a story?", 0.0, 0.5),
         ("A. B. The fox ran home.", 0.5, 0.5),
         ("One fox ran. Two ran home. Three ran away. Four sat down. Five ran in.", 0.0, 0.5),
         ("The fox ran home. It was", 0.5, 0.0),
