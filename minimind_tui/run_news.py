@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from minimind import paths
 from minimind.events import Alert, Text
 from minimind.training.run_events import parse_record
 from minimind.training.run_files import EVENTS
 from minimind.training.run_status import STATE_NAMES, RunStatus
+from minimind.training.run_view import RunView
 from minimind.training.runs import list_runs
 from minimind.training.tail import last_records
 
@@ -43,13 +45,15 @@ class RunNews:
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
         self._known: dict[Path, _Known] = {}
+        self._views: list[RunView] = []
+        self._names: frozenset[str] | None = None
         self._looked = False
 
     def poll(self) -> list[News]:
         """What is new, oldest run last."""
         news = []
-        views = list_runs(self._root)
-        for view in views:
+        self._look_for_runs()
+        for view in self._views:
             status = view.status()
             known = self._known.get(view.directory)
             if known is None:
@@ -64,10 +68,20 @@ class RunNews:
             if known.live and not status.live:
                 news.append(_end_news(view.directory, name, status))
             known.live = status.live
-        here = {view.directory for view in views}
+        here = {view.directory for view in self._views}
         self._known = {directory: known for directory, known in self._known.items() if directory in here}
         self._looked = True
         return news
+
+    def _look_for_runs(self) -> None:
+        """Open the runs anew where one came or went."""
+        root = self._root or paths.runs()
+        try:
+            names = frozenset(entry.name for entry in root.iterdir())
+        except OSError:
+            names = frozenset()
+        if names != self._names:
+            self._names, self._views = names, list_runs(root)
 
     def _alerts(self, directory: Path, known: _Known) -> list[Alert]:
         """The alerts at the end of the file that were not there before."""
