@@ -127,6 +127,8 @@ def spike(record: Record) -> Finding | None:
     )
 
 
+_NOT_FINITE = frozenset({"not-finite", "rolled-back"})
+"""Codes of the alerts that a loss or a gradient was no number, and that the run went back because of it."""
 _MANY_SPIKES = 3
 _STEPS_A_SPIKE = 300
 _RISE = 0.05
@@ -144,7 +146,7 @@ def rate_too_high(record: Record) -> Finding | None:
     if record.explores:
         return None
     peak = max(record.curve("learning_rate").y, default=0.0)
-    not_finite = sum(alert.code == "not-finite" for alert in record.alerts)
+    not_finite = sum(alert.code in _NOT_FINITE for alert in record.alerts)
     sign = (
         _not_finite_sign(not_finite)
         or _above_start_sign(record)

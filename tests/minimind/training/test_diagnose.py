@@ -138,9 +138,10 @@ def test_many_jumps_and_numbers_that_are_none_mean_a_rate_too_high() -> None:
     found = {one.code: one for one in judged(curves | {"loss": loss, "gradient_norm": norms})}
     assert found.keys() == {"rate-too-high", "spike"}
     assert found["spike"].evidence["count"] == 4
-    alert = Alert("warning", "not-finite", Text("…", "…"), 7)
-    (finding,) = judged(curves, alerts=[alert])
-    assert (finding.code, finding.severity) == ("rate-too-high", "error")
+    for code in ("not-finite", "rolled-back"):
+        (finding,) = judged(curves, alerts=[Alert("warning", code, Text("…", "…"), 7)])
+        assert (finding.code, finding.severity) == ("rate-too-high", "error")
+    assert judged(curves, alerts=[Alert("warning", "started-again", Text("…", "…"), 7)]) == []
 
 
 @pytest.mark.parametrize(("share", "severity"), [(0.05, "warning"), (0.15, "info"), (0.25, None)])
