@@ -172,6 +172,36 @@ Small batches and many updates: twice as much reward for the divergence of batch
 out: of those it was never taught a nano model gets half right before and after, the others nearly all.
 """
 
+NANO_PPO: dict[str, Any] = {
+    "minutes": 2.0,
+    "tasks": ("length",),
+    "batch_size": 32,
+    "minibatches": 2,
+    "max_new_tokens": 128,
+    "updates_per_rollout": 2,
+    "learning_rate": 3e-4,
+    "warmup": 0.05,
+    "evaluate_every": 80,
+    "sample_every": 40,
+    "evaluation_tokens": 24000,
+}
+"""The same for PPO: stories of a given number of sentences, which the model begins far from."""
+
+NANO_TOOLS: dict[str, Any] = {
+    "data": ("embedded-tools",),
+    "minutes": 2.0,
+    "batch_size": 12,
+    "group_size": 6,
+    "max_new_tokens": 96,
+    "sequence_length": 512,
+    "learning_rate": 2e-4,
+    "warmup": 0.05,
+    "evaluate_every": 20,
+    "sample_every": 20,
+    "evaluation_tokens": 16000,
+}
+"""The same for tool use, after fine-tuning on embedded-tools."""
+
 RELEASED_REINFORCEMENT: dict[str, Any] = {
     "epochs": 1.0,
     "batch_size": 2,

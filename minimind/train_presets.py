@@ -6,7 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from minimind.reinforcement_config import (
+    NANO_PPO,
     NANO_REINFORCEMENT,
+    NANO_TOOLS,
     REINFORCEMENT,
     RELEASED_PPO,
     RELEASED_REINFORCEMENT,
@@ -41,6 +43,8 @@ TRAIN_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("nano", "distillation"): {"minutes": 1.5, "batch_size": 8, "learning_rate": 1e-3, "warmup": 0.1},
     ("nano", "grpo"): NANO_REINFORCEMENT,
     ("nano", "cispo"): NANO_REINFORCEMENT,
+    ("nano", "ppo"): NANO_PPO,
+    ("nano", "tools"): NANO_TOOLS,
 }
 """The settings of TrainConfig that differ from its defaults for a preset and an objective, found by measurement.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from minimind.data.chat import tools_of
-from minimind.data.corpus.tool_tasks import messages, tool_task
+from minimind.data.corpus.tool_tasks import messages, sum_task, tool_task
 from minimind.data.corpus.world import Choice, Split
 from minimind.data.formats import Report, read_agent_tasks
 from minimind.data.tasks import Task
@@ -15,6 +15,8 @@ from minimind.tools.toolbox import declared_name
 
 TOOLS = "tools"
 """The kind of a task whose ``expected`` are the right answers, one for each call."""
+_SUM_SHARE = 0.7
+"""Share of the tasks made here that are sums for which a fine-tuned model has yet to learn to call a tool."""
 _DECLARED_SHARE = 0.1
 """Share of the tasks made here that declare their tools: a declaration is three times as long as an episode."""
 
@@ -23,7 +25,7 @@ def made_task(index: int, kinds: Sequence[str] = (), *, seed: int = 0, split: Sp
     """Task number `index` (≥ 0) of those made here; there is only one of the `kinds`."""
     del kinds
     choice = Choice("tool-task", index, seed, split)
-    task = tool_task(choice)
+    task = sum_task(choice) if choice.chance(_SUM_SHARE) else tool_task(choice)
     return Task(TOOLS, tuple(messages(choice, task, _DECLARED_SHARE)), task.truths)
 
 

@@ -12,7 +12,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from minimind.data.corpus import lexicon
-from minimind.data.corpus.arithmetic import Problem, held_out
+from minimind.data.corpus.arithmetic import OPERATIONS, Problem, held_out
+from minimind.data.corpus.dialogues import ask_to_calculate
 from minimind.data.corpus.world import Choice
 from minimind.events import Language
 from minimind.tools.calls import ToolCall
@@ -135,6 +136,22 @@ def _upper(_: Choice, word: str, english: bool) -> _Part:
         ToolCall("upper", {"text": word}),
         lambda result: f'"{word}" in capital letters is {result}' if english else f"“{word}”用大写是{result}",
     )
+
+
+def sum_task(choice: Choice) -> ToolTask:
+    """A calculation with numbers of two digits, asked for as in any conversation.
+
+    That is more than a small model can do in its head, and less than fine-tuning has shown it to call a tool for.
+    """
+    while True:
+        first, second = sorted((choice.integer(12, 99), choice.integer(12, 99)), reverse=True)
+        problem = Problem(choice.pick(OPERATIONS), first, second)
+        if held_out(*problem) == (choice.split != "train"):
+            break
+    call = ToolCall("calculator", {"expression": problem.expression.replace("×", "*")})
+    ending = "." if choice.language == "en" else "。"
+    answer = f"{problem.expression} = {problem.answer}{ending}"
+    return ToolTask(ask_to_calculate(choice, problem), (call,), answer, (str(problem.answer),), choice.language)
 
 
 def tool_task(choice: Choice) -> ToolTask:
