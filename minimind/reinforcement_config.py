@@ -193,7 +193,7 @@ NANO_TOOLS: dict[str, Any] = {
     "batch_size": 12,
     "group_size": 6,
     "max_new_tokens": 96,
-    "sequence_length": 512,
+    "sequence_length": 1024,
     "learning_rate": 2e-4,
     "warmup": 0.05,
     "evaluate_every": 20,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from minimind.data import corpus
 from minimind.data.chat import encode_dialogue, tools_of
-from minimind.data.corpus.tool_tasks import ToolTask, tool_task
+from minimind.data.corpus.tool_tasks import ToolTask, sum_task, tool_task
 from minimind.data.corpus.world import Choice
 from minimind.data.shards import prepare
 from minimind.data.tokenizer import Tokenizer
@@ -41,6 +42,20 @@ def test_what_is_asked_of_is_held_out() -> None:
 
     assert not subjects("train") & subjects("validation")
     assert len(subjects("validation")) > 300
+
+
+def test_sums_in_between_are_true_and_held_out() -> None:
+    def sums(split: corpus.Split) -> list[ToolTask]:
+        return [sum_task(Choice("tools", index, 5, split)) for index in range(300)]
+
+    for task in [*sums("train"), *sums("validation")]:
+        assert [run_call(call).text for call in task.calls] == list(task.truths)
+        first, second = (int(number) for number in re.findall(r"\d+", str(task.calls[0].arguments["expression"])))
+        assert 12 <= second <= first <= 99
+        assert str(first) in task.question
+    assert not {task.calls[0].arguments["expression"] for task in sums("train")} & {
+        task.calls[0].arguments["expression"] for task in sums("validation")
+    }
 
 
 def test_conversations_call_a_tool_in_two_of_three_and_some_declare_it() -> None:
