@@ -20,6 +20,7 @@ from minimind.errors import UserError
 from minimind.training.runs import RunView
 from minimind_tui import bench
 from minimind_tui.bench import Window
+from tests.tui.fake_runs import alive, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,6 +88,18 @@ def test_the_driven_app_shows_what_is_typed(monkeypatch: pytest.MonkeyPatch) -> 
     assert lost == 0
     assert len(latencies) == 3
     assert all(0 < latency < 5000 for latency in latencies)
+
+
+def test_watching_a_run_at_rest_sends_little(home: Path) -> None:
+    """Less than 10 kB in each second over somebody's SSH link (measured: nothing; 4 kB while it trains)."""
+    directory = make_run(steps=60)
+    command = [sys.executable, "-m", "minimind_tui.bench", "--drive", "run", "--run", str(directory)]
+    with alive(directory), Window(command, environment() | {"MINIMIND_HOME": str(home)}) as window:
+        assert window.wait_for("✎".encode(), 60) is not None
+        window.listen(1.5)
+        began = time.monotonic()
+        sent = window.listen(2.0)
+        assert sent < 10_000 * (time.monotonic() - began)
 
 
 def test_first_paint_and_pages_are_reported(
