@@ -165,6 +165,9 @@ class Mark:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+RETURNS = ("started", "rolled-back")
+"""What is marked when a run goes on from an earlier step than it had reached."""
+
 Event: TypeAlias = Progress | Scalars | Level | Band | Heatmap | Table | Note | Sample | Claim | Alert | Mark
 EVENT_TYPES: dict[str, type[Event]] = {
     event_type.kind: event_type

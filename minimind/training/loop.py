@@ -141,7 +141,7 @@ class Trainer:
                     break
             return self._leave("finished")
         except _Diverged as error:
-            self._record.record(Alert("error", "not-finite", error.text, self.state.step))
+            self._record.record(Alert("error", "diverged", error.text, self.state.step))
             return self._end(Verdict("failed", error.text, self.state.step))
 
     def _advance(self) -> None:

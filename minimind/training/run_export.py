@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from minimind.errors import UserError
-from minimind.events import Mark, Sample, Scalars
+from minimind.events import RETURNS, Mark, Sample, Scalars
 from minimind.training.run_view import RunView
 from minimind.training.trackers import open_tracker, released_values
 
@@ -55,7 +55,7 @@ def recorded(directory: Path) -> Recorded:
                 row.time = timed.time
             elif isinstance(event, Sample):
                 samples.append((event, timed.time))
-            elif isinstance(event, Mark) and event.what == "started":
+            elif isinstance(event, Mark) and event.what in RETURNS:
                 rows = {step: row for step, row in rows.items() if step <= event.step}
                 samples = [one for one in samples if one[0].step <= event.step]
         more = view.behind

@@ -10,7 +10,21 @@ from typing import Any, TypeVar
 
 from minimind.config import TrainConfig
 from minimind.errors import UserError
-from minimind.events import Alert, Band, Event, Heatmap, Level, Mark, Note, Progress, Sample, Scalars, Table, Text
+from minimind.events import (
+    RETURNS,
+    Alert,
+    Band,
+    Event,
+    Heatmap,
+    Level,
+    Mark,
+    Note,
+    Progress,
+    Sample,
+    Scalars,
+    Table,
+    Text,
+)
 from minimind.safe_text import clean_line
 from minimind.training.about import About, read_about
 from minimind.training.run_events import TimedEvent, parse_record
@@ -247,7 +261,7 @@ class RunView:
 
     def _take_mark(self, event: Mark) -> None:
         self.marks.append(event)
-        if event.what in ("started", "rolled-back"):
+        if event.what in RETURNS:
             # From the beginning everything is said anew, also what had been measured before the first step.
             begins = event.what == "started" and event.step == 0
             self._go_back(-1 if begins else event.step)

@@ -176,8 +176,8 @@ class Updater:
             set_random_state(drawn, self.device)
 
     def _pieces(self, own: Sequence[tuple[Batch, float]]) -> list[tuple[Batch, float]]:
-        """The micro-batches cut into `parts`, with their weights."""
-        if self.parts == 1:
+        """The micro-batches cut into `parts`, with their weights; in a group, whose every process has less, uncut."""
+        if self.parts == 1 or self.group.size > 1:
             return list(own)
         together = self.objective.rows_together
         cut = (batch.share(index, self.parts, together) for batch, _ in own for index in range(self.parts))

@@ -103,7 +103,7 @@ def test_what_never_heals_ends_the_run_and_keeps_the_last_good_checkpoint(
     trainer, listener = make_trainer(tmp_path, steps=40)
     poison(trainer, range(14, 10_000))
     verdict = trainer.run()
-    assert verdict.outcome == "failed"
+    assert (verdict.outcome, alerts(listener)[-1].code) == ("failed", "diverged")
     assert f"after going back {MOST_ROLLBACKS} times" in verdict.text.en
     assert "learning_rate" in verdict.text.zh
     assert checkpoint.steps(tmp_path) == [0]
