@@ -29,6 +29,7 @@ from minimind.training.runs import read_control, request
 WISH_SECONDS = 5.0
 GRACE_SECONDS = 30.0
 _ANSWER_SECONDS = 60.0
+_OF_TORCHRUN = frozenset({"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,14 @@ def trainer_command(directory: Path, order: Order = _AS_IT_IS) -> list[str]:
 def trainer_environment(processes: int = 1) -> dict[str, str]:
     """The environment of a trainer: ours (HF_*, CUDA_*, OMP_* …) without what belongs to the terminal's window.
 
-    Of several `processes` each gets its part of the cores, unless OMP_NUM_THREADS says otherwise.
+    What may say that this very process is one of several is left out too: torchrun tells that to each of them anew. Of
+    several `processes` each gets its part of the cores, unless OMP_NUM_THREADS says otherwise.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TEXTUAL")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TEXTUAL", "TORCHELASTIC_")) and name not in _OF_TORCHRUN
+    }
     environment["PYTHONUNBUFFERED"] = environment["PYTHONSAFEPATH"] = "1"
     if processes > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // processes)))

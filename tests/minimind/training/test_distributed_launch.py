@@ -88,6 +88,15 @@ def test_the_command_is_torchruns_where_there_are_several(home: Path) -> None:
     assert "--standalone" not in command
 
 
+def test_a_trainer_is_told_nothing_of_other_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "16")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "3")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    alone, several = launch.trainer_environment(), launch.trainer_environment(processes=10_000)
+    assert {"WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT", "OMP_NUM_THREADS"} & set(alone) == set()
+    assert several["OMP_NUM_THREADS"] == "1"
+
+
 @pytest.fixture
 def machines() -> Iterator[list[str]]:
     """The names of two network namespaces with a cable between them: two machines as far as a network can tell."""
