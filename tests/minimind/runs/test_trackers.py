@@ -32,6 +32,8 @@ def recorded(run_directory: Path) -> Path:
             recorder.record(Scalars(step, {"loss": 8.0 - step, "eta_seconds": 120.0}))
         recorder.record(Sample(3, "a", "taken back"))
         recorder.record(Mark("started", 2))
+        recorder.record(Scalars(3, {"loss": math.inf}))
+        recorder.record(Mark("rolled-back", 2))
         recorder.record(Scalars(3, {"loss": 4.5, "=evil()": 1.0}))
         recorder.record(Scalars(3, {"validation_loss": math.nan}))
         recorder.record(Sample(3, "Once", " upon a time 从前", "story"))
