@@ -168,8 +168,8 @@ NANO_REINFORCEMENT: dict[str, Any] = {
 }
 """What was measured to raise the reward of a nano model in minutes on two cores.
 
-Small batches and many updates: twice as much reward for the divergence of batches four times as large. Sums are left
-out: of those it was never taught a nano model gets half right before and after, the others nearly all.
+32 answers an update raise it as much as 128 do in twice the computing. Sums are left out: of those it was never taught
+a nano model gets half right before and after, of the others nine in ten.
 """
 
 NANO_PPO: dict[str, Any] = {
