@@ -21,6 +21,8 @@ from minimind.training.objectives.cispo import ClippedImportancePolicyOptimizati
 from minimind.training.policy import tasks_of
 from minimind.training.tool_episodes import ToolSampler
 
+_CALL_TOKENS = 96
+"""What the call of a tool takes in the smallest vocabulary, with room for a second one."""
 _NO_CALLS = Text(
     "none of the first episodes calls a tool, so there is nothing to learn from: teach the model the format first, "
     "with minimind train sft --data embedded-tools",
@@ -96,11 +98,9 @@ class ToolUse(ClippedImportancePolicyOptimization):
         self._unsure = self._unsure and not told
 
     def respond(self, engine: Engine, prompt: str, config: SampleConfig) -> Iterator[Token]:
-        """Answer the prompt, doing what the model calls."""
-        config = config.replace(max_new_tokens=self._config.max_new_tokens)
-        return chat_with_tools(
-            engine, [{"role": "user", "content": prompt}], config, most_turns=self._config.most_turns
-        )
+        """Answer the prompt, doing what the model calls; a turn is long enough for a call."""
+        longer = config.replace(max_new_tokens=max(config.max_new_tokens, _CALL_TOKENS))
+        return chat_with_tools(engine, [{"role": "user", "content": prompt}], longer)
 
 
 objective = ToolUse

@@ -130,13 +130,14 @@ def test_what_is_recorded_and_shown(make_trainer: MakeTrainer) -> None:
     assert [event.step for event in told] == [1]  # a model with random weights calls nothing
 
 
-def test_a_question_is_answered_with_tools(make_job: Any) -> None:
+def test_a_question_is_answered_with_tools_before_a_run_has_begun(make_job: Any) -> None:
+    """As an estimate does, which prepares nothing. A turn has room for a call, however short samples are."""
     job = make_job(**SETTINGS)
-    updater = Updater(job)
-    engine = Engine(updater.optimizer.model.eval(), Tokenizer.load("nano-2048"))
+    engine = Engine(job.model.eval(), Tokenizer.load("nano-2048"))
     tokens = list(job.objective.respond(engine, "How many?", SampleConfig(max_new_tokens=3, seed=0)))
-    assert 1 <= len(tokens) <= 8
+    assert 1 <= len(tokens) <= 96
     assert tokens[-1].finish is not None
+    assert len(tokens) > 3 or tokens[-1].finish == "stop"
 
 
 def test_a_prompt_must_fit_and_data_must_be_tasks(make_job: Any) -> None:
