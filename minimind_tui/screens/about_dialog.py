@@ -31,7 +31,8 @@ class AboutDialog(Dialog[Words | None]):
 
     DEFAULT_CSS = """
     AboutDialog Input { background: $panel; margin: 0 0 1 0; }
-    AboutDialog NoteBox { height: 6; }
+    AboutDialog > .box { padding: 0 2; }
+    AboutDialog NoteBox { height: 4; }
     AboutDialog .label { color: $text-muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,7 +22,7 @@ from minimind.figures import quantity
 from minimind.safe_text import clean_line
 from minimind.training.compare import ALIGNMENTS, Alignment
 from minimind_tui import supervisor
-from minimind_tui.compare_watch import CompareWatch, Comparison
+from minimind_tui.compare_watch import ComparedRun, CompareWatch, Comparison
 from minimind_tui.metrics import GROUPS, group_of, name_of
 from minimind_tui.screens.run_actions import RunActions
 from minimind_tui.widgets.legend import Legend
@@ -34,6 +35,7 @@ WIDE = 120
 MOST_RUNS = 12
 """More lines in one chart cannot be told apart."""
 
+_DAY = re.compile(r"^\d{4}-\d\d-\d\d-")
 _AXES: dict[Alignment, Text] = {
     "step": Text("step", "步"),
     "tokens": Text("tokens", "词元"),
@@ -126,7 +128,7 @@ class CompareScreen(RunActions):
         if drawn != self._drawn:
             self._drawn = drawn
             for run, (xs, ys) in zip(compared.runs, compared.curves, strict=True):
-                chart.set_series(run.id, xs, ys, label=clean_line(run.name, 24))
+                chart.set_series(run.id, xs, ys, label=short_name(run))
         chart.name_axes(GROUPS[group_of(compared.figure)].title, _AXES[compared.alignment])
         self.query_one(Legend).set_runs(compared.runs, [self.state_name(run.status) for run in compared.runs])
         self._show_words(compared)
@@ -145,7 +147,7 @@ class CompareScreen(RunActions):
         self.query_one("#alike", Line).show("" if compared.differences else self.t("compare.alike"))
         self.query_one("#alike").display = not compared.differences
         if compared.differences:
-            columns = (Text("setting", "设置"), *(Text(run.name, run.name) for run in compared.runs))
+            columns = (Text("setting", "设置"), *(Text(name, name) for name in map(short_name, compared.runs)))
             rows = tuple((row.name, *map(_shown, row.values)) for row in compared.differences)
             self.query_one(TableView).set_table(Table("differences", columns, rows))
 
@@ -177,6 +179,11 @@ class CompareScreen(RunActions):
     def action_smooth(self) -> None:
         """As measured, or averaged."""
         self.query_one(LineChart).action_toggle_smooth()
+
+
+def short_name(run: ComparedRun) -> str:
+    """What tells a run from others in a narrow place: its name, or its id without the day."""
+    return clean_line(_DAY.sub("", run.name), 24)
 
 
 def _shown(value: Any) -> str:

@@ -187,7 +187,8 @@ async def test_a_run_is_given_a_name_tags_and_a_note(language: Language) -> None
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until_shown(pilot, directory.name)
         await pilot.press("e")
-        await until_shown(pilot, f"About {directory.name}" if language == "en" else f"关于 {directory.name}")
+        words = ("About", "Save", "Cancel") if language == "en" else ("关于", "保存", "取消")
+        await until_shown(pilot, directory.name, *words)  # all of it, at 80 x 24
         await pilot.press(*"fox", "tab", *"b a", "tab", *"tried it", "ctrl+r")
         await until_shown(pilot, "fox (", "#a #b", "tried it")
         assert read_about(directory) == About("fox", "tried it", ("a", "b"))
