@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minimind import __version__, paths
+from minimind import __version__
 from minimind.chart_svg import draw_svg
-from minimind.declaration import read_settings
-from minimind.errors import UserError
 from minimind.events import LANGUAGES, Event, Language, Sample, Scalars, Text
 from minimind.figures import duration, number, percent, quantity, size
 from minimind.hardware import cpu_name
+from minimind.preferences import load_preferences
 from minimind.recipe.book import Book
 from minimind.safe_text import clean
 from minimind.training.runs import RunView, find_run
@@ -28,7 +27,7 @@ _MOST_SAMPLE = 600
 
 
 def write_report(book: Book) -> list[Path]:
-    """Write the report and its pictures into the book's directory; returns their paths. Raises OSError, UserError."""
+    """Write the report and its pictures into the book's directory; returns their paths. Raises OSError."""
     views = {stage.name: RunView(find_run(book.runs[stage.name])) for stage in book.recipe.stages}
     written = []
     for view in views.values():
@@ -130,15 +129,14 @@ class _Report:
 
     def _cost(self, seconds: float) -> str:
         """What that comes to at the price the person set; nothing where none is set."""
-        try:
-            price = read_settings(paths.settings()).get("price_per_hour")
-        except UserError:
-            price = None
-        if isinstance(price, bool) or not isinstance(price, (int, float)) or price <= 0:
+        preferences = load_preferences()
+        cost = preferences.cost(seconds)
+        if cost is None:
             return ""
+        price, currency = preferences.price_per_hour, preferences.currency
         return self._say(
-            f"; at {price:g} an hour that is {price * seconds / 3600:.2f}",
-            f"；按每小时 {price:g} 计，费用 {price * seconds / 3600:.2f}",
+            f"; at {price:g} {currency} an hour that is {cost:.2f} {currency}",
+            f"；按每小时 {price:g} {currency} 计，费用 {cost:.2f} {currency}",
         )
 
     def _models(self) -> list[str]:

@@ -152,6 +152,7 @@ def silent(_text: Text) -> None:
 
 
 def test_each_stage_goes_on_from_the_one_before_and_all_is_reported(kitchen: Kitchen, book: Book) -> None:
+    assert main(["settings", "price_per_hour=3600", "currency=CNY"]) == 0
     cook(book, kitchen.watch, silent)
     first, second = (RunView(find_run(book.runs[name])) for name in ("first", "second"))
     assert kitchen.launched == [first.id, second.id]
@@ -170,6 +171,8 @@ def test_each_stage_goes_on_from_the_one_before_and_all_is_reported(kitchen: Kit
     assert "\x1b" not in english
     assert "第 2 步：Once ▸ there was" in chinese
     assert "`pth`: 4.0 MB" in chinese
+    assert "at 3600 CNY an hour that is" in english
+    assert "按每小时 3600 CNY 计" in chinese
     for stage in ("first", "second"):
         assert f"![{stage}]({stage}.en.svg)" in english
         assert (book.directory / f"{stage}.en.svg").read_text(encoding="utf-8").startswith("<svg")
