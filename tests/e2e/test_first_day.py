@@ -17,6 +17,8 @@ def test_train_lose_the_window_find_the_run_tune_it_and_chat(machine: Machine) -
         terminal.press("enter")
         terminal.wait_for("Start training")
         terminal.focus("data_megabytes")
+        terminal.press("backspace")  # "10" stands there: typing would make it 100.5
+        terminal.press("backspace")
         terminal.type("0.5")
         terminal.focus("steps")
         terminal.type("5000")
