@@ -30,7 +30,7 @@ TRAIN_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("small", "pretrain"): {**BEST_PRETRAINING, "learning_rate": 4e-3},
     ("minimind2", "pretrain"): {**BEST_PRETRAINING, "learning_rate": 3e-3},
     ("minimind3", "pretrain"): {**BEST_PRETRAINING, "learning_rate": 3e-3},
-    ("nano", "sft"): {"minutes": 1.5, "batch_size": 8, "learning_rate": 1e-3, "warmup": 0.1},
+    ("nano", "sft"): {"minutes": 1.5, "batch_size": 8, "learning_rate": 3e-3, "warmup": 0.1},
     ("nano", "sft-lora"): {"learning_rate": 3e-3, "warmup": 0.1},
     ("nano", "dpo"): {
         "minutes": 2.0,
