@@ -47,6 +47,8 @@ WIDE, TALL = 120, 40
 """From this size on all panes are shown at once."""
 
 PANES = ("loss", "samples", "metrics", "tables", "findings", "machine", "checkpoints", "log")
+_NEXT = {"pretrain": "sft", "sft": "dpo", "distillation": "dpo", "dpo": "grpo"}
+"""The method that usually comes after another one."""
 CHECKPOINT_COLUMNS = (
     Column("run.column.step", 10, right=True),
     Column("run.column.held_out", 10, right=True),
@@ -81,6 +83,7 @@ class RunScreen(RunActions):
         Binding("w", "save", "run.key.save"),
         Binding("c", "chat", "run.key.chat"),
         Binding("f", "fine_tune", "run.key.fine_tune"),
+        Binding("n", "train_on", "run.key.train_on", show=False),
         Binding("tab", "next_pane(1)", "run.key.next_pane"),
         Binding("shift+tab", "next_pane(-1)", "run.key.previous_pane", show=False),
         Binding("g", "pane('findings')", "run.key.findings", show=False),
@@ -363,7 +366,7 @@ class RunScreen(RunActions):
             return target is not None and target.status.state in ("running", "paused")
         if action == "fine_tune":
             return self._can_fine_tune()
-        if action == "chat":
+        if action in ("chat", "train_on"):
             return self._snapshot is not None and bool(self._snapshot.checkpoints)
         return super().check_action(action, parameters)
 
@@ -390,6 +393,13 @@ class RunScreen(RunActions):
         target = self.target()
         if target is not None and await self.ask(supervisor.save, target.directory):
             self.confide("saving", target)
+
+    async def action_train_on(self) -> None:
+        """Open the form of a run that goes on from a checkpoint, with the method that usually comes next."""
+        found = self._checkpoint()
+        if found is not None:
+            objective = self._watch.config.objective
+            await self.app.show_new_run({"objective": _NEXT.get(objective, objective), "model": str(found)})
 
     async def action_lens(self) -> None:
         """Look at the data as this run's trainer does."""

@@ -434,3 +434,20 @@ async def test_gpus_are_shown_with_all_they_tell(monkeypatch: pytest.MonkeyPatch
     async with app.run_test(size=(160, 50)) as pilot:
         await app.show_run(directory)
         await until_shown(pilot, "GPU 0", "97 %", "64 °C", "310/700 W", "40.0 GB，共 80.0 GB", "GPU 1", "没有进程")
+
+
+async def test_any_method_can_go_on_from_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = make_run(steps=60, checkpoints=(50,), verdict={"outcome": "finished"})
+    asked: list[object] = []
+    app = MiniMindApp(language="en")
+
+    async def show_new_run(values: object) -> None:
+        asked.append(values)
+
+    monkeypatch.setattr(app, "show_new_run", show_new_run)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.show_run(directory)
+        await until_shown(pilot, "finished")
+        await pilot.press("n")
+        await until(pilot, lambda: asked)
+        assert asked == [{"objective": "sft", "model": str(directory / "checkpoints" / "step-000050")}]
