@@ -24,9 +24,11 @@ FREE = frozenset(
     {
         "allow_bad",
         "compile",
+        "deterministic",
         "device",
         "evaluate_every",
         "evaluation_tokens",
+        "gradient_checkpointing",
         "keep_checkpoints",
         "process_timeout",
         "processes",
