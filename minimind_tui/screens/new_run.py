@@ -195,11 +195,11 @@ class NewRunScreen(MiniMindScreen):
     @work(group="measure", exclusive=True)
     async def _measure(self, patience: float) -> None:
         self._found, self._problem, self._measuring_since = None, None, None
-        self.relabel()
+        self._speak()
         await asyncio.sleep(patience)
         config = self._config
         self._measuring_since = time.monotonic()
-        self.relabel()
+        self._speak()
         try:
             self._free_disk, self._free_memory = await asyncio.to_thread(_free)
             self._found = await estimate_client.measure(config, self.language)
@@ -238,7 +238,7 @@ class NewRunScreen(MiniMindScreen):
         A method that was chosen `anew` and needs a trained model is given one, unless one was chosen.
         """
         self._found = self._problem = None
-        self.relabel()
+        self._speak()
         await asyncio.sleep(patience)
         if anew:
             found = await asyncio.to_thread(_offer, self._config.objective)
@@ -360,7 +360,7 @@ class NewRunScreen(MiniMindScreen):
         self._starting = True
         for group in ("measure", "advise"):
             self.workers.cancel_group(self, group)
-        self.relabel()
+        self._speak()
         try:
             directory = await asyncio.to_thread(supervisor.start, config, queue=queue)
         except UserError as error:
