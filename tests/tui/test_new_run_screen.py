@@ -233,7 +233,8 @@ async def test_what_it_would_take_elsewhere(size: tuple[int, int]) -> None:
         dialog = app.screen
         table, notes = (str(dialog.query_one(part, Static).content) for part in (".table", ".notes"))
         assert [line.split("  ")[0] for line in table.splitlines()[1:]] == [device.name for device in devices()]
-        assert "3.3 M tokens; 16 sequences of 256 tokens" in notes
+        advised = recommended_config("pretrain", {"model": "mini"})
+        assert f"3.3 M tokens; {advised.batch_size} sequences of {advised.sequence_length} tokens" in notes
         await until_shown(pilot, "On paper: what mini")
         if size[0] == 80:
             await until_shown(pilot, "RTX 3060")
