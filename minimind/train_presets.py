@@ -87,7 +87,7 @@ RELEASED: dict[str, dict[str, Any]] = {
 """What the released MiniMind-3 scripts set for a method, whatever the model."""
 
 
-_UNMEASURED = {method: RELEASED[method] for method in ("dpo", "distillation", "sft-lora", *REINFORCEMENT)}
+_UNMEASURED = {method: RELEASED[method] for method in ("sft", "dpo", "distillation", "sft-lora", *REINFORCEMENT)}
 """Where nothing was measured for a size: methods that would ruin a trained model at the default learning rate, which is
 for new ones."""
 

@@ -31,10 +31,10 @@ def test_advice_is_a_config_and_has_one_duration(objective: str, tune: str) -> N
             TrainConfig.from_dict(values | {"objective": objective, "tune": tune})
 
 
-def test_lora_is_advised_a_higher_rate_and_unmeasured_sizes_the_released_one() -> None:
+def test_lora_is_advised_no_lower_rate_and_unmeasured_sizes_the_released_one() -> None:
     for objective in ("sft", "dpo"):
         full, lora = (train_preset("nano", objective, tune) for tune in ("full", "lora"))
-        assert lora["learning_rate"] > full["learning_rate"]
+        assert lora["learning_rate"] >= full["learning_rate"]
         assert lora.keys() >= full.keys()
     assert train_preset("mini", "dpo")["learning_rate"] == RELEASED["dpo"]["learning_rate"] == 4e-8
     assert train_preset("mini", "sft", "lora") == RELEASED["sft-lora"]

@@ -282,4 +282,4 @@ def test_an_epoch_answers_every_task_once(make_job: MakeJob) -> None:
 def test_a_model_without_measured_settings_is_not_ruined_by_the_default_rate() -> None:
     assert train_preset("minimind3", "grpo")["learning_rate"] == 3e-7
     assert train_preset("nano", "cispo")["learning_rate"] == 1e-4
-    assert train_preset("minimind3", "sft") == {}
+    assert train_preset("minimind3", "sft")["learning_rate"] == 1e-5
