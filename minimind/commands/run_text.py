@@ -165,6 +165,8 @@ def figures(values: Mapping[str, float], output: Output) -> str:
     """The figures of a step on one line, as a person reads them; a series nobody knows by its own name."""
     words = []
     for name, value in values.items():
+        if name == "validation_loss" and "validation_reward" in values:
+            continue  # the same with another sign
         known = _FIGURES.get(name)
         if known is None:
             words.append(f"{clean_line(name, 60)} {number(value)}")

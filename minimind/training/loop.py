@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from minimind.errors import UserError
 from minimind.events import Alert, Event, Mark, Note, Progress, Scalars, Text
 from minimind.hardware import memory_in_use
+from minimind.reinforcement_config import REINFORCEMENT
 from minimind.training import checkpoint, guards
 from minimind.training.acceleration import COMPILING
 from minimind.training.control import Control
@@ -372,7 +373,7 @@ class Trainer:
         if outcome == "stopped":
             text = Text(f"stopped as asked after step {step}, and saved", f"已按要求在第 {step} 步后停止并保存")
         else:
-            text = self.state.how_it_ended()
+            text = self.state.how_it_ended(by_reward=self.config.objective in REINFORCEMENT)
         return self._end(Verdict(outcome, text, step))
 
     def _end(self, verdict: Verdict) -> Verdict:

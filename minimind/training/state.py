@@ -71,20 +71,25 @@ class State:
         else:
             self.no_better += 1
 
-    def how_it_ended(self) -> Text:
-        """A sentence about a run whose steps are done, or that was no longer getting better."""
-        loss, least = self.validation_loss, self.least_loss
+    def how_it_ended(self, *, by_reward: bool = False) -> Text:
+        """A sentence about a run whose steps are done, or that was no longer getting better.
+
+        `by_reward`: its losses are rewards with another sign, and are told as rewards.
+        """
+        sign = -1 if by_reward else 1
+        name = Text("held-out reward", "留出集奖励") if by_reward else Text("held-out loss", "留出集损失")
+        loss, least = (None if value is None else sign * value for value in (self.validation_loss, self.least_loss))
         if self.step < self.steps and least is not None:
             return Text(
-                f"ended early after step {self.step}: {self.no_better} evaluations without a better held-out loss than "
+                f"ended early after step {self.step}: {self.no_better} evaluations without a better {name.en} than "
                 f"{least:.3f}, that of step {self.least_step}, whose checkpoint is kept",
-                f"在第 {self.step} 步提前结束：连续 {self.no_better} 次评估都没有超过第 {self.least_step} 步的留出集损失 "
+                f"在第 {self.step} 步提前结束：连续 {self.no_better} 次评估都没有超过第 {self.least_step} 步的{name.zh} "
                 f"{least:.3f}（该检查点已保留）",
             )
         text = Text(f"all {self.step} steps are done", f"全部 {self.step} 步已完成")
         if loss is None:
             return text
-        return Text(f"{text.en}; held-out loss {loss:.3f}", f"{text.zh}；留出集损失 {loss:.3f}")
+        return Text(f"{text.en}; {name.en} {loss:.3f}", f"{text.zh}；{name.zh} {loss:.3f}")
 
 
 @dataclass(frozen=True, slots=True)

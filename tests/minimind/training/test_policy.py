@@ -24,6 +24,7 @@ from minimind.training.job import Job
 from minimind.training.loop import Trainer
 from minimind.training.policy import PolicyGradient, clipped_surrogate, kl_estimate, tasks_of
 from minimind.training.rollouts import RolloutBatch
+from minimind.training.state import State
 from minimind.training.update import Updater
 from tests.minimind.training.listening import MakeTrainer
 
@@ -283,3 +284,11 @@ def test_a_model_without_measured_settings_is_not_ruined_by_the_default_rate() -
     assert train_preset("minimind3", "grpo")["learning_rate"] == 3e-7
     assert train_preset("nano", "cispo")["learning_rate"] == 1e-4
     assert train_preset("minimind3", "sft")["learning_rate"] == 1e-5
+
+
+def test_a_run_by_rewards_ends_with_a_reward() -> None:
+    state = State(steps=10, step=10)
+    state.evaluated(-1.25)
+    assert "held-out reward 1.250" in state.how_it_ended(by_reward=True).en
+    assert "留出集奖励 1.250" in state.how_it_ended(by_reward=True).zh
+    assert "held-out loss -1.250" in state.how_it_ended().en
