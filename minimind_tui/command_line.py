@@ -6,7 +6,9 @@ import argparse
 import gc
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,6 +20,9 @@ from minimind.events import LANGUAGES, Language, Text
 from minimind_tui import settings, strings, terminal
 
 USER_ERROR = 2
+
+_READER = "textual-input"
+"""The thread in which Textual reads keys."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         _say(error.text, language)
         return USER_ERROR
+    except OSError:
+        if terminal.is_attached():
+            raise
+        return _leave(128 + signal.SIGHUP)  # the last escape sequences found no terminal
 
 
 def _start(options: argparse.Namespace) -> int:
@@ -96,10 +105,14 @@ def _check_target(options: argparse.Namespace) -> None:
 
 
 def _leave(status: int) -> int:
-    """Leave at once if an experiment that ignores its stop would keep the process for as long as it computes."""
+    """Leave at once where a thread would keep the process.
+
+    That is an experiment that ignores its stop, for as long as it computes; or Textual's reader of keys where the
+    terminal is gone: writing the last escape sequences failed before it was told to end, and it reads nothing for ever.
+    """
     from minimind_tui import lab
 
-    if lab.is_busy():
+    if lab.is_busy() or any(thread.name == _READER for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

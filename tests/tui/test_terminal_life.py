@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from minimind_tui import terminal
+from minimind_tui import command_line, terminal
 from minimind_tui.settings import Settings
 from tests.e2e.terminal import Terminal
 
@@ -237,3 +239,42 @@ def test_what_textual_reads_is_set_and_what_a_person_set_stays() -> None:
     assert int(env["TEXTUAL_FPS"]) < 60
     assert terminal.lacks_braille({"TERM": "linux"})
     assert not terminal.lacks_braille({"TERM": "xterm-256color"})
+
+
+class Left(Exception):
+    """The process would have been left at once."""
+
+
+@pytest.fixture
+def leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(status: int) -> None:
+        raise Left(status)
+
+    monkeypatch.setattr(command_line.os, "_exit", leave)
+
+
+@pytest.mark.usefixtures("leaves")
+def test_a_reader_of_keys_without_a_terminal_does_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    reader = threading.Thread(target=ended.wait, name="textual-input")  # as Textual leaves it where a write failed
+    reader.start()
+    try:
+
+        def broken(_options: object) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(command_line, "_start", broken)
+        monkeypatch.setattr(command_line.terminal, "is_attached", lambda: False)
+        with pytest.raises(Left, match="129"):
+            command_line.main([])
+        monkeypatch.setattr(command_line, "_start", lambda _options: 7)
+        with pytest.raises(Left, match="7"):
+            command_line.main([])
+    finally:
+        ended.set()
+        reader.join()
+    assert command_line.main([]) == 7
+    monkeypatch.setattr(command_line, "_start", broken)
+    monkeypatch.setattr(command_line.terminal, "is_attached", lambda: True)
+    with pytest.raises(OSError, match="Input/output"):
+        command_line.main([])
