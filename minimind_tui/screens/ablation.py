@@ -18,7 +18,8 @@ from minimind.commands.ablate import NAMES
 from minimind.errors import UserError
 from minimind.events import Text
 from minimind.safe_text import clean
-from minimind_tui.event_child import stream_events
+from minimind_tui import child
+from minimind_tui.child import ChildError, stream_events
 from minimind_tui.inbox import DRAIN_SECONDS, Inbox
 from minimind_tui.screens.base import MiniMindScreen
 from minimind_tui.widgets.event_view import EventView
@@ -126,9 +127,9 @@ class AblationScreen(MiniMindScreen):
     @work(exclusive=True, group="ablation")
     async def _run(self, arguments: list[str], inbox: Inbox) -> None:
         try:
-            await stream_events(arguments, inbox)
-        except UserError as error:
-            self._say(error.text)
+            await stream_events(child.COMMAND, arguments, inbox)
+        except ChildError as error:
+            self._say(Text(error.words, error.words))
         else:
             self._say(None, "ablation.done")
         finally:

@@ -11,7 +11,7 @@ import pytest
 from textual.widgets import Input
 
 from minimind.events import Claim, Event, Language, Progress, Scalars, Table, Text, to_dict
-from minimind_tui import event_child
+from minimind_tui import child as children
 from minimind_tui.app import MiniMindApp
 from minimind_tui.screens.ablation import AblationScreen
 from tests.tui.driving import until, until_said, until_shown
@@ -37,7 +37,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Child:
             f"for line in {lines!r}:\n    print(line, flush=True)\n"
             f"{'time.sleep(60)' if waits else ''}\nsys.stderr.write({error!r})\nsys.exit({code})\n"
         )
-        monkeypatch.setattr(event_child, "COMMAND", (sys.executable, str(program)))
+        monkeypatch.setattr(children, "COMMAND", (sys.executable, str(program)))
         return noted
 
     return make
