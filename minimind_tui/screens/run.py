@@ -15,6 +15,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.content import Content
 from textual.css.query import NoMatches
 
 from minimind.errors import UserError
@@ -272,7 +273,7 @@ class RunScreen(RunActions):
     def relabel(self) -> None:
         """Speak again."""
         for pane in PANES:
-            self.query_one(f"#{pane}").border_title = self.t(f"run.pane.{pane}")
+            self.query_one(f"#{pane}").border_title = Content(self.t(f"run.pane.{pane}"))
         self.query_one("#checkpoints-none", Line).show(self.t("run.checkpoints_none"))
         if self._snapshot is not None:
             state = self._snapshot.status.state

@@ -128,7 +128,7 @@ def test_a_mistyped_preset(refused: Refused) -> None:
 @pytest.mark.parametrize(
     ("arguments", "english", "chinese"),
     [
-        (["trian"], "there is no 'trian' (→ train?)", "没有 'trian' (→ train?)：可用 train, runs"),
+        (["trian"], "there is no 'trian' (→ train?)", "没有 'trian' (→ train?)：可用 train, recipe"),
         (["train", "pretrian"], "there is no 'pretrian' (→ pretrain?)", "（用法见 minimind train --help）"),
         (["train"], "say what to do", "请说明训练方法"),
         (["runs"], "the following arguments are required: ACTION", "缺少参数：ACTION"),

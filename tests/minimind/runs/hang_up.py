@@ -6,6 +6,7 @@ Returns once the plain child is dead.
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from minimind.training import launch
 
 def in_terminal(supervised: str, plain: str, command: list[str], held_open: int) -> None:
     """Start both and wait for the end of the connection; the plain child alone inherits `held_open`."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     launch.launch(supervised, command=[part.replace("{}", supervised) for part in command])
     subprocess.Popen([part.replace("{}", plain) for part in command], pass_fds=[held_open])
     print("ready", flush=True)
