@@ -40,7 +40,7 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="module")
 def model() -> MiniMind:
     torch.manual_seed(0)
-    return MiniMind(TINY.replace(dropout=0.0)).eval()
+    return MiniMind(TINY.replace(dropout=0.0, max_position_embeddings=1024)).eval()
 
 
 def task(*truths: str, question: str = "How many?", **system: Any) -> Task:
