@@ -58,6 +58,7 @@ _SCREENS = {
     "chat": "chat:ChatScreen",
     "settings": "settings:SettingsScreen",
     "doctor": "doctor:DoctorScreen",
+    "guide": "guide:GuideScreen",
     "help": "help:HelpScreen",
 }
 """Where each screen's class is; imported when first shown."""

@@ -35,6 +35,7 @@ _PLACES = (
     ("menu.chat", "go('chat')"),
     ("menu.settings", "show('settings')"),
     ("menu.doctor", "show('doctor')"),
+    ("menu.guide", "show('guide')"),
     ("menu.help", "help"),
     ("menu.language", "next_language"),
     ("menu.theme", "next_theme"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minimind.events import Language
+from minimind.guides import guide
 from minimind.recipe.book import Book, begin
 from minimind.recipe.plan import read_recipe, shipped_recipes
 from minimind_tui.app import MiniMindApp
@@ -12,6 +13,7 @@ from minimind_tui.screens import recipes
 from minimind_tui.screens.recipes import RecipesScreen
 from minimind_tui.screens.report import ReportScreen
 from minimind_tui.screens.run import RunScreen
+from minimind_tui.widgets.lesson_markdown import LessonMarkdown
 from minimind_tui.widgets.list_table import ListTable
 from tests.tui.driving import until, until_shown, until_told
 from tests.tui.fake_runs import make_run
@@ -105,3 +107,14 @@ async def test_the_report_is_read_in_the_language_of_the_window(started: list[st
         await pilot.press("f8")
         await until_told(pilot, "cannot be read")
     assert started == []
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "Slurm"), ("zh", "Slurm")])
+async def test_the_guide_to_clusters_is_read_in_the_app(language: Language, words: str) -> None:
+    app = MiniMindApp(language=language)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await app.action_show("guide")
+        await until_shown(pilot, "多块 GPU、多台机器" if language == "zh" else "Several GPUs, several machines")
+        text = guide("cluster", language)
+        assert words in text
+        await until(pilot, lambda: app.screen.query_one(LessonMarkdown).source == text)
