@@ -36,8 +36,10 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("method", "way"),
     [
-        *((method, way) for method in ("pretrain", "sft") for way in WAYS),
-        *((method, way) for method in ("sft-lora", "dpo", "dpo-lora", "distillation") for way in ("float32", "muon")),
+        *(("pretrain", way) for way in WAYS),
+        ("sft", "bfloat16"),
+        ("sft-lora", "float32"),
+        ("dpo-lora", "muon"),
     ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
