@@ -43,8 +43,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Child:
     return make
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (160, 50))])
 async def test_what_the_child_finds_is_drawn(child: Child, language: Language, size: tuple[int, int]) -> None:
     noted = child(["no event", "[1]", *(json.dumps(to_dict(event)) for event in EVENTS)])
     app = MiniMindApp(language=language)

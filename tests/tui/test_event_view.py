@@ -82,8 +82,7 @@ EXPECTED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [(80, 80), (160, 70)])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("language", "size"), [("en", (80, 80)), ("zh", (160, 70))])
 async def test_every_kind_of_event_is_drawn(language: Language, size: tuple[int, int]) -> None:
     app = StreamApp()
     app.language = language

@@ -87,8 +87,7 @@ def values(pane: ExperimentPane) -> dict[str, Any]:
     return {line.setting.name: line.value for line in pane.query(".parameters ParameterLine").results(ParameterLine)}
 
 
-@pytest.mark.parametrize(("language", "words"), [("en", "steps"), ("zh", "步")])
-@pytest.mark.parametrize("size", [(80, 24), (60, 16)])
+@pytest.mark.parametrize(("language", "words", "size"), [("en", "steps", (80, 24)), ("zh", "步", (60, 16))])
 async def test_a_number_is_predicted_and_judged(
     counter: Experiment, language: Language, words: str, size: tuple[int, int]
 ) -> None:

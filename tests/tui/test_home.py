@@ -47,8 +47,7 @@ def app_that_notes(language: Language = "en") -> tuple[MiniMindApp, list[tuple[s
     return app, asked
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 50), (60, 16)])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (160, 50)), ("zh", (60, 16))])
 async def test_a_first_start_shows_all_there_is(language: Language, size: tuple[int, int]) -> None:
     app = MiniMindApp(language=language)
     async with app.run_test(size=size) as pilot:

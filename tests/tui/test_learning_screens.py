@@ -46,8 +46,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], bool]]:
     return asked
 
 
-@pytest.mark.parametrize("size", [(80, 24), (60, 16)])
-@pytest.mark.parametrize(("language", "words"), [("en", "activation"), ("zh", "归一化")])
+@pytest.mark.parametrize(("language", "words", "size"), [("en", "activation", (80, 24)), ("zh", "归一化", (60, 16))])
 async def test_words_are_found_and_open_their_page(language: Language, words: str, size: tuple[int, int]) -> None:
     app = MiniMindApp(language=language)
     async with app.run_test(size=size) as pilot:
@@ -83,8 +82,7 @@ async def test_a_marked_page_stands_in_the_search() -> None:
     assert Progress.load().lesson("normalization").bookmarks == []
 
 
-@pytest.mark.parametrize("size", [(80, 24), (60, 16)])
-@pytest.mark.parametrize(("language", "words"), [("en", "6 h in all"), ("zh", "共 6 小时")])
+@pytest.mark.parametrize(("language", "words", "size"), [("en", "6 h in all", (80, 24)), ("zh", "共 6 小时", (60, 16))])
 async def test_paths_show_times_and_evidence(language: Language, words: str, size: tuple[int, int]) -> None:
     with changing() as progress:
         progress.lesson("normalization").predictions = {"a": 0, "b": 1, "c": 2}
@@ -152,8 +150,10 @@ async def test_a_wrong_first_try_is_not_enough() -> None:
     assert not Progress.load().lesson(LESSON.slug).known
 
 
-@pytest.mark.parametrize("size", [(80, 24), (60, 16)])
-@pytest.mark.parametrize(("language", "words"), [("en", "Nothing to put together yet"), ("zh", "还没有可以组装的部件")])
+@pytest.mark.parametrize(
+    ("language", "words", "size"),
+    [("en", "Nothing to put together yet", (80, 24)), ("zh", "还没有可以组装的部件", (60, 16))],
+)
 async def test_without_a_passed_part_there_is_nothing_to_train(
     language: Language, words: str, size: tuple[int, int]
 ) -> None:
@@ -216,12 +216,11 @@ async def test_a_terminal_that_is_too_small_says_so(made: type[MiniMindScreen], 
         await until(pilot, lambda: "60×16" not in text_of(app))
 
 
-@pytest.mark.parametrize("size", [(80, 24), (60, 16)])
 @pytest.mark.parametrize(
-    ("language", "words"),
+    ("language", "words", "size"),
     [
-        ("en", ("Not to be confused: another", "Explained in: Normalisation")),
-        ("zh", ("别混淆：另一个", "讲解在：归一化")),
+        ("en", ("Not to be confused: another", "Explained in: Normalisation"), (80, 24)),
+        ("zh", ("别混淆：另一个", "讲解在：归一化"), (60, 16)),
     ],
 )
 async def test_a_term_shows_its_formula_its_double_and_its_lesson(

@@ -24,8 +24,7 @@ def notebook() -> None:
 
 
 @pytest.mark.usefixtures("notebook")
-@pytest.mark.parametrize("size", [(80, 24), (60, 16)])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (60, 16))])
 async def test_entries_are_read_newest_first(language: Language, size: tuple[int, int]) -> None:
     async with reading("question", language=language, size=size) as reader:
         await reader.press("l")

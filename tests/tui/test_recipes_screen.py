@@ -37,8 +37,7 @@ def half_done() -> Book:
     return book
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 50), (60, 16)])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (160, 50)), ("zh", (60, 16))])
 async def test_one_is_begun_after_a_question(language: Language, size: tuple[int, int], started: list[str]) -> None:
     assert NAME in shipped_recipes()
     app = MiniMindApp(language=language)

@@ -30,8 +30,9 @@ def make_due(count: int) -> None:
             record.cards[question.id] = rated(None, correct=True, retried=False, when=past)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (60, 16)])
-@pytest.mark.parametrize(("language", "words"), [("en", "No cards yet"), ("zh", "还没有卡片")])
+@pytest.mark.parametrize(
+    ("language", "words", "size"), [("en", "No cards yet", (80, 24)), ("zh", "还没有卡片", (60, 16))]
+)
 async def test_before_the_first_card_it_says_where_they_come_from(
     language: Language, words: str, size: tuple[int, int]
 ) -> None:

@@ -78,8 +78,7 @@ CASES: dict[str, tuple[type[Widget], Callable[..., None], dict[Language, str]]] 
 }
 
 
-@pytest.mark.parametrize("size", [(80, 24), (40, 10)])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("language", "size"), [("en", (80, 24)), ("zh", (40, 10))])
 @pytest.mark.parametrize("name", CASES)
 async def test_a_pane_fits_its_room_empty_and_full(name: str, language: Language, size: tuple[int, int]) -> None:
     made, fill, words = CASES[name]

@@ -6,6 +6,7 @@ import ast
 import re
 import string
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from minimind_tui import strings
@@ -14,12 +15,18 @@ PACKAGE = Path(strings.__file__).resolve().parent
 KEY = re.compile(r"[a-z_]+(\.[A-Za-z0-9_-]+)+")
 
 
+@cache
 def all_phrases() -> dict[str, tuple[str, str]]:
     return {key: (text.en, text.zh) for name in strings.sections() for key, text in strings.section(name).items()}
 
 
-def literals() -> Iterator[tuple[str, str]]:
+@cache
+def literals() -> frozenset[tuple[str, str]]:
     """Each string in the package's code with its file; an f-string as a pattern, `*` for what is filled in."""
+    return frozenset(_literals())
+
+
+def _literals() -> Iterator[tuple[str, str]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
