@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from minimind.config import MODEL_PRESETS, PRESET_TOKENIZERS, ModelConfig, TrainConfig
+from minimind.data import tasks
 from minimind.data.tokenizer import Tokenizer
 from minimind.model.files import model_files
 from minimind.model.transformer import MiniMind
@@ -68,6 +69,8 @@ def make_job(token_cache: Path, trained_tiny: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(MODEL_PRESETS, "tiny", TINY)
     monkeypatch.setitem(PRESET_TOKENIZERS, "tiny", "nano-2048")
     monkeypatch.setattr(loop, "SAMPLE_TOKENS", 3)
+    monkeypatch.setattr(tasks, "_TRAIN", 256)
+    monkeypatch.setattr(tasks, "_VALIDATION", 64)
 
     def make(start: Path | None = None, **settings: Any) -> Job:
         settings |= {name: str(trained_tiny) for name, value in settings.items() if value == TRAINED}

@@ -252,7 +252,7 @@ def test_a_run_tells_rewards_samples_and_a_table(make_trainer: MakeTrainer, monk
     table = next(event for event in listener.events if isinstance(event, Table))
     assert table.name == "rollouts"
     assert [len(row) for row in table.rows] == [4] * len(table.rows)
-    assert listener.series("epoch")[4] == pytest.approx(12 / 2048)
+    assert listener.series("epoch")[4] == pytest.approx(12 / len(trainer.job.data.train))
 
 
 def test_rewards_on_held_out_tasks_are_the_same_whenever_they_are_asked_for(make_job: MakeJob) -> None:
@@ -275,7 +275,7 @@ def test_texts_instead_of_tasks_are_refused(make_job: MakeJob) -> None:
 
 def test_an_epoch_answers_every_task_once(make_job: MakeJob) -> None:
     job = make_job(**SETTINGS | {"objective": "grpo", "accumulation_steps": 2, "updates_per_rollout": 3})
-    assert job.objective.updates_per_epoch(job.data.train, job.config) == pytest.approx(2048 / 6 * 3)
+    assert job.objective.updates_per_epoch(job.data.train, job.config) == pytest.approx(len(job.data.train) / 6 * 3)
     assert isinstance(job.objective.validation(job.data.validation, job.config)[0], Batch)
 
 
