@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from minimind.config import SampleConfig, TrainConfig
 from minimind.data.agent_tasks import made_task
@@ -18,14 +16,12 @@ from minimind.errors import UserError
 from minimind.events import Alert, Sample
 from minimind.inference.engine import Engine
 from minimind.training import tool_episodes
-from minimind.training.control import Control
 from minimind.training.objectives.tools import ToolUse
 from minimind.training.policy import tasks_of
 from minimind.training.rollouts import RolloutBatch
 from minimind.training.tool_rewards import Outcome
 from minimind.training.update import Updater
 from tests.minimind.training.listening import MakeTrainer
-from tests.minimind.training.test_policy import tensors
 
 SETTINGS: dict[str, Any] = {
     "objective": "tools",
@@ -96,26 +92,6 @@ def test_only_what_the_model_wrote_is_learned(make_job: Any, monkeypatch: pytest
     assert loss.requires_grad
     assert scalars["kl"] == pytest.approx(0.0, abs=1e-6)
     assert scalars["clip_fraction"] == 0.0
-
-
-def test_interrupted_and_resumed_to_the_last_bit(
-    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tool_episodes, "tool_reward_parts", by_words)
-    settings = SETTINGS | {"updates_per_rollout": 2, "steps": 4}
-    straight, heard = make_trainer(tmp_path / "straight", **settings)
-    assert straight.run().outcome == "finished"
-    rewards: dict[int, float] = {}
-    for stop in (1, 99):
-        trainer, listener = make_trainer(tmp_path / "interrupted", **settings)
-        listener.wish = lambda step, stop=stop: Control(want="stop" if step >= stop else "run")
-        trainer.run()
-        rewards |= listener.series("reward")
-        random.seed(0)
-        torch.manual_seed(0)
-    assert rewards == heard.series("reward")
-    first, second = tensors(straight), tensors(trainer)
-    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 def test_what_is_recorded_and_shown(make_trainer: MakeTrainer) -> None:
