@@ -14,6 +14,7 @@ from minimind.figures import duration, number, percent, quantity, size
 from minimind.hardware import cpu_name
 from minimind.preferences import load_preferences
 from minimind.recipe.book import Book
+from minimind.reinforcement_config import REINFORCEMENT
 from minimind.safe_text import clean
 from minimind.training.runs import RunView, find_run
 
@@ -115,8 +116,8 @@ class _Report:
                 quantity(tokens),
                 duration(took, self._language),
                 quantity(tokens / took) if took else "–",
-                number(held_out.y[-1]) if held_out and held_out.y else "–",
-                number(min(held_out.y)) if held_out and held_out.y else "–",
+                self._judged(view, held_out.y[-1]) if held_out and held_out.y else "–",
+                self._judged(view, min(held_out.y)) if held_out and held_out.y else "–",
             )
             rows.append(f"| {' | '.join(cells)} |")
         whole = sum(float(result.get("seconds", 0.0)) for result in self._book.done.values())
@@ -126,6 +127,12 @@ class _Report:
             f"训练共用 {duration(seconds, 'zh')}，全程 {duration(max(whole, seconds), 'zh')}{cost}。",
         )
         return [*rows, "", words, ""]
+
+    def _judged(self, view: RunView, loss: float) -> str:
+        """A held-out loss; of a method that is judged by rewards it is the reward with another sign."""
+        if view.config.objective in REINFORCEMENT:
+            return self._say(f"reward {number(-loss)}", f"奖励 {number(-loss)}")
+        return number(loss)
 
     def _cost(self, seconds: float) -> str:
         """What that comes to at the price the person set; nothing where none is set."""

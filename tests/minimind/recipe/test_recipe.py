@@ -178,6 +178,15 @@ def test_each_stage_goes_on_from_the_one_before_and_all_is_reported(kitchen: Kit
         assert (book.directory / f"{stage}.en.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
+def test_a_stage_with_rewards_is_judged_by_them(kitchen: Kitchen, tmp_path: Path) -> None:
+    file = tmp_path / "rewards.toml"
+    file.write_text(TWO.replace('objective = "sft"', 'objective = "grpo"'), encoding="utf-8")
+    book = begin(read_recipe(str(file)), str(file))
+    cook(book, kitchen.watch, silent)
+    report = (book.directory / "report.zh.md").read_text(encoding="utf-8")
+    assert "| 奖励 -3.000 | 奖励 -3.000 |" in report
+
+
 @pytest.mark.parametrize("ending", ["stopped", "failed", "killed"])
 def test_what_is_done_stays_done(kitchen: Kitchen, book: Book, ending: str) -> None:
     def watch_until_second(directory: Path) -> RunStatus:
