@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -98,13 +98,17 @@ class PolicyGradient(FineTune):
     ) -> Prepared:
         """Tasks instead of texts. They are few: nothing is cached."""
         del cache, embedded_bytes, progress
+        return self._prepare_tasks(config, tokenizer, kinds=config.tasks)
+
+    def _prepare_tasks(self, config: TrainConfig, tokenizer: Tokenizer, **about: Any) -> Prepared:
+        """The tasks of `config`; `about` are arguments of `prepare_tasks` that differ from method to method."""
         return prepare_tasks(
             config.data,
             tokenizer,
-            kinds=config.tasks,
             seed=config.seed,
             longest=config.sequence_length - config.max_new_tokens,
             allow_bad=config.allow_bad,
+            **about,
         )
 
     def fit_batch_size(self, data: TokenDataset, config: TrainConfig) -> tuple[int, Text | None]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from minimind.config import SampleConfig, TrainConfig
 from minimind.data.agent_tasks import made_task, read_tasks, strange_tools
 from minimind.data.corpus import TOOL_QUESTIONS
-from minimind.data.shards import Prepared, ReportProgress
-from minimind.data.tasks import prepare_tasks
+from minimind.data.shards import Prepared
 from minimind.data.tokenizer import Tokenizer
 from minimind.events import Alert, Event, Text
 from minimind.inference.engine import Engine, Token
@@ -58,27 +57,10 @@ class ToolUse(ClippedImportancePolicyOptimization):
             longest=config.sequence_length,
         )
 
-    def prepare_data(
-        self,
-        config: TrainConfig,
-        tokenizer: Tokenizer,
-        *,
-        cache: Path,
-        embedded_bytes: int | None = None,
-        progress: ReportProgress | None = None,
-    ) -> Prepared:
+    def _prepare_tasks(self, config: TrainConfig, tokenizer: Tokenizer, **about: Any) -> Prepared:
         """Tasks with right answers: those made here, or those of agent_rl files."""
-        del cache, embedded_bytes, progress
-        prepared = prepare_tasks(
-            config.data,
-            tokenizer,
-            kinds=(),
-            seed=config.seed,
-            longest=config.sequence_length - config.max_new_tokens,
-            allow_bad=config.allow_bad,
-            embedded=made_task,
-            read=read_tasks,
-        )
+        made = about | {"kinds": (), "embedded": made_task, "read": read_tasks}
+        prepared = super()._prepare_tasks(config, tokenizer, **made)
         count, names = strange_tools(tasks_of(prepared.train))
         if not count:
             return prepared
